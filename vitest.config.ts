@@ -1,9 +1,33 @@
 import { defineConfig } from "vitest/config"
 
+/** Tests that start processes: chains, databases, servers of other people. */
+const slow = ["test/interop/**/*.test.ts", "test/testing/chain/**/*.test.ts"]
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000
+    maxWorkers: 2,
+    // The documentation's examples are run from there.
+    server: { deps: { inline: [/\/node_modules\/\.cache\/examples-/] } },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: slow,
+          testTimeout: 20_000
+        }
+      },
+      {
+        extends: true,
+        test: {
+          name: "chain",
+          include: slow,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 1 }
+        }
+      }
+    ]
   }
 })

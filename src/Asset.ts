@@ -230,10 +230,7 @@ const AssetFromEntry = Schema.String.check(Schema.makeFilter<string>((entry) =>
  * @category config
  * @since 0.1.0
  */
-export const config: Config.Config<ReadonlyArray<Asset>> = Config.schema(
-  Schema.Array(AssetFromEntry),
-  "MPP_ASSETS"
-).pipe(
+export const config: Config.Config<ReadonlyArray<Asset>> = Config.Array(AssetFromEntry, "MPP_ASSETS").pipe(
   Config.withDefault([] as ReadonlyArray<string>),
   Config.map((entries) => entries.flatMap((entry) => Option.toArray(parse(entry))))
 )

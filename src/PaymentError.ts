@@ -33,7 +33,7 @@ export class SessionRequired extends Schema.TaggedError<SessionRequired>()("Sess
   merchantText: MerchantText
 }) {
   override get message() {
-    return `This resource is sold by session only (realm ${JSON.stringify(this.realm)}) and no session could be opened: ` +
+    return "This resource is sold by session only and no session could be opened: " +
       `${listRefused(this.refused)}. List the origin in MPP_SESSION_ORIGINS and set TEMPO_CREDENTIAL to allow sessions there`
   }
 }

@@ -1,0 +1,55 @@
+/**
+ * One request that may be answered "pay first", whatever carries it: HTTP here, JSON-RPC elsewhere.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Answer } from "./Demand.ts"
+import type { PolicyDenied } from "./PaymentError.ts"
+import type { Envelope } from "./Rails.ts"
+import type { End } from "./ResponseBody.ts"
+
+/**
+ * What came back, with nothing of it consumed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Answered<out A> {
+  readonly answer: Answer
+  readonly value: A
+  /** Another server than the one that was asked has answered. */
+  readonly elsewhere: boolean
+}
+
+/**
+ * A carrier's view of one logical request. `Payment.pay` owns the loop; an exchange only knows how to send, how to read
+ * what came back, and how to tell when the content has ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exchange<in out A, in out E = never, out R = never> {
+  /** Scheme, host and port of the server that would be paid. */
+  readonly origin: string
+  readonly method: string
+  /** Without the query. */
+  readonly path: string
+  /** Names the purchase for a given agent: equal requests of one agent have equal keys. */
+  readonly key: (agent: string) => string
+  /** Whether the same request may be sent again: a safe method, or one with an `Idempotency-Key`. */
+  readonly repeatable: boolean
+  /** Whether the request has an `Authorization` of its own, which is never overwritten. */
+  readonly authorized: boolean
+  /** Why this request must not be paid for, whatever is demanded. */
+  readonly obstacle: Option.Option<PolicyDenied>
+  /** Sends the request, with the header fields of a credential if there is one. */
+  readonly send: (envelope: Envelope | undefined) => Effect.Effect<A, E, R>
+  /** Whether a failure proves that nothing left this process. */
+  readonly isNotSent: (error: E) => boolean
+  /** Reads what matters for payment. */
+  readonly answer: (a: A) => Effect.Effect<Answered<A>, never, R>
+  /** Hands back the content with its end watched: `done` runs once. */
+  readonly watch: (a: A, done: (end: End) => Effect.Effect<void>) => A
+}

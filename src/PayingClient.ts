@@ -1,0 +1,262 @@
+/**
+ * `HttpClient` in, paying `HttpClient` out.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { sha256, stringToHex } from "viem/utils"
+import type { Exchange } from "./Exchange.ts"
+import * as Payment from "./Payment.ts"
+import * as PaymentError from "./PaymentError.ts"
+import type { Envelope } from "./Rails.ts"
+import * as ResponseBody from "./ResponseBody.ts"
+import * as Transport from "./Transport.ts"
+
+type Request = HttpClientRequest.HttpClientRequest
+type Response = HttpClientResponse.HttpClientResponse
+type HttpError = HttpClientError.HttpClientError
+
+/**
+ * A client that pays. Its failures are those of HTTP and {@link PaymentError.PaymentError}.
+ *
+ * **Details**
+ *
+ * It is a drop-in: an exchange in which nothing of ours was sent and no offer was recognised passes through untouched,
+ * whatever its status. It follows redirects itself, above payment, at most {@link maxRedirects} of them: each hop is a new
+ * request without a credential and a new decision, and another origin is never paid.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class PayingClient
+  extends Context.Service<PayingClient, HttpClient.HttpClient.With<HttpError | PaymentError.PaymentError>>()(
+    "effect-mpp/PayingClient"
+  )
+{}
+
+/**
+ * How many redirects are followed.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxRedirects = 5
+
+/** How much of a 402's body is looked at. */
+const maxDemandBytes = 256 * 1024
+
+/** Where the chain of redirects began: payment never crosses an origin. */
+const FirstUrl = Context.Reference<URL | undefined>("effect-mpp/PayingClient/FirstUrl", { defaultValue: () => undefined })
+
+const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
+
+/** The headers that select what is delivered, and so tell one purchase from another. */
+const selecting = ["accept", "accept-language", "authorization", "content-type", "cookie", "range"]
+
+const purchaseKey = (agent: string, request: Request, url: URL): string => {
+  const idempotency = request.headers["idempotency-key"]
+  const { body } = request
+  const content = body._tag === "Uint8Array"
+    ? sha256(body.body)
+    : body._tag === "Raw"
+    ? sha256(stringToHex(String(body.body)))
+    : body._tag === "FormData"
+    ? sha256(stringToHex(JSON.stringify([...body.formData.entries()].map(([name, value]) => [name, String(value)]))))
+    : ""
+  return sha256(stringToHex(JSON.stringify(
+    idempotency === undefined
+      ? [agent, request.method, url.origin, url.pathname, url.search, content, selecting.map((name) => request.headers[name] ?? "")]
+      : [agent, request.method, url.origin, url.pathname, url.search, idempotency]
+  )))
+}
+
+const obstacleOf = (request: Request, url: URL, first: URL | undefined): Option.Option<PaymentError.PolicyDenied> => {
+  const denied = (rule: string, detail: string) => Option.some(new PaymentError.PolicyDenied({ rule, detail }))
+  if (first !== undefined && first.origin !== url.origin) {
+    return denied("redirected", `${first.origin} redirected to ${url.origin}; ask that origin directly to pay it`)
+  }
+  return request.body._tag === "Stream"
+    ? denied("unreplayable-body", "a streamed body cannot be sent a second time; send it as bytes to have it paid for")
+    : Option.none()
+}
+
+const withEnvelope = (request: Request, envelope: Envelope | undefined): Request =>
+  envelope === undefined
+    ? request
+    : HttpClientRequest.setHeaders(
+      request,
+      Object.fromEntries(Object.entries(envelope).map(([name, value]) => [name, Redacted.value(value)]))
+    )
+
+const exchangeOf = (
+  transport: HttpClient.HttpClient,
+  request: Request,
+  url: URL,
+  first: URL | undefined
+): Exchange<Response, HttpError> => {
+  let attached = false
+  return {
+    origin: url.origin,
+    method: request.method,
+    path: url.pathname,
+    key: (agent) => purchaseKey(agent, request, url),
+    repeatable: safeMethods.has(request.method) || request.headers["idempotency-key"] !== undefined,
+    authorized: request.headers.authorization !== undefined,
+    obstacle: obstacleOf(request, url, first),
+    send: (envelope) => {
+      attached = envelope !== undefined
+      return transport.postprocess(Effect.succeed(withEnvelope(request, envelope)))
+    },
+    isNotSent: Transport.isNotSent,
+    answer: (response) => {
+      const { headers, status } = response
+      const answeredBy = originOf(response.url)
+      // A client below us that follows redirects by itself may have asked somebody else.
+      const elsewhere = answeredBy !== undefined && answeredBy !== url.origin
+      return status !== 402 && !(attached && status >= 400)
+        ? Effect.succeed({ answer: { status, headers, body: undefined }, value: response, elsewhere })
+        : Effect.map(ResponseBody.peek(response, maxDemandBytes), ({ response: value, text }) => ({
+          answer: { status, headers, body: text },
+          value,
+          elsewhere
+        }))
+    },
+    watch: (response, done) => ResponseBody.watch(response, request, done)
+  }
+}
+
+const originOf = (url: string): string | undefined => URL.canParse(url) ? new URL(url).origin : undefined
+
+/**
+ * Makes a paying client of the transport and the payments of the program.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.gen(function*() {
+  const transport = yield* Transport.Transport
+  const payment = yield* Payment.Payment
+
+  const payOnce = (request: Request): Effect.Effect<Response, HttpError | PaymentError.PaymentError> =>
+    Effect.withFiber((fiber) => {
+      const first = fiber.getRef(FirstUrl)
+      const url = HttpClientRequest.toUrl(request)
+      if (Option.isNone(url) || fiber.getRef(Transport.Unpaid)) return transport.postprocess(Effect.succeed(request))
+      if (first !== undefined && first.protocol === "https:" && url.value.protocol === "http:") {
+        return Effect.fail(
+          new HttpClientError.HttpClientError({
+            reason: new HttpClientError.InvalidUrlError({ request, description: "redirect from https to http" })
+          })
+        )
+      }
+      return payment.pay(exchangeOf(transport, request, url.value, first))
+    })
+
+  const paying = HttpClient.makeWith(
+    (effect: Effect.Effect<Request, HttpError>) => Effect.flatMap(effect, payOnce),
+    transport.preprocess
+  )
+  const following = HttpClient.followRedirects(paying, maxRedirects)
+
+  return HttpClient.makeWith(
+    (effect: Effect.Effect<Request, HttpError>) =>
+      Effect.flatMap(effect, (request) =>
+        Effect.withFiber((fiber) => {
+          const init = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit)
+          if (init?.redirect === "manual" || init?.redirect === "error") return payOnce(request)
+          const url = Option.getOrUndefined(HttpClientRequest.toUrl(request))
+          return Effect.provideService(following.postprocess(Effect.succeed(request)), FirstUrl, url)
+        })),
+    transport.preprocess
+  )
+})
+
+/**
+ * What would be paid for a request, and why. Sends it once, without a credential, and signs nothing.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const quote = Effect.fn("PayingClient.quote")(function*(
+  request: Request
+): Effect.fn.Return<
+  Payment.Quote,
+  HttpError | PaymentError.PaymentError,
+  Payment.Payment | Transport.Transport
+> {
+  const transport = yield* Transport.Transport
+  const payment = yield* Payment.Payment
+  const prepared = yield* transport.preprocess(request)
+  const url = yield* Option.match(HttpClientRequest.toUrl(prepared), {
+    onNone: () =>
+      Effect.fail(
+        new HttpClientError.HttpClientError({ reason: new HttpClientError.InvalidUrlError({ request: prepared }) })
+      ),
+    onSome: Effect.succeed
+  })
+  return yield* payment.quote(exchangeOf(transport, prepared, url, undefined))
+})
+
+/**
+ * The paying client under its own tag.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<PayingClient, never, Transport.Transport | Payment.Payment> = Layer.effect(
+  PayingClient,
+  make
+)
+
+/**
+ * The paying client under the tag of `HttpClient`, for programs that know nothing of payment.
+ *
+ * **Details**
+ *
+ * A payment failure is a `StatusCodeError` of status 402 with the {@link PaymentError.PaymentError} as its cause
+ * (`PaymentError.find` takes it out again), never a `TransportError`, which a transient retry would repeat.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, PayingClient | Transport.Transport> = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.gen(function*() {
+    const client = yield* PayingClient
+    const transport = yield* Transport.Transport
+    const dropIn = HttpClient.makeWith(
+      (effect: Effect.Effect<Request, HttpError>) =>
+        Effect.flatMap(effect, (request) =>
+          Effect.catchTag(
+            client.postprocess(Effect.succeed(request)),
+            "PaymentError",
+            (error) => Effect.fail(asStatusCodeError(error, request))
+          )),
+      transport.preprocess
+    )
+    return Transport.markPaying(dropIn, transport)
+  })
+)
+
+const asStatusCodeError = (error: PaymentError.PaymentError, request: Request) =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.StatusCodeError({
+      request,
+      response: HttpClientResponse.fromWeb(
+        request,
+        new globalThis.Response(null, { status: 402, headers: { "content-length": "0" } })
+      ),
+      cause: error,
+      description: error.message
+    })
+  })
+

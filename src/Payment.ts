@@ -1,0 +1,371 @@
+/**
+ * Pays one exchange, once.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Amount from "./Amount.ts"
+import * as Asset from "./Asset.ts"
+import * as Attempt from "./Attempt.ts"
+import * as Budget from "./Budget.ts"
+import * as Choice from "./Choice.ts"
+import * as Demand from "./Demand.ts"
+import type { Exchange } from "./Exchange.ts"
+import * as Ledger from "./Ledger.ts"
+import * as PaymentError from "./PaymentError.ts"
+import * as Policy from "./Policy.ts"
+import * as Purchase from "./Purchase.ts"
+import * as Rails from "./Rails.ts"
+import * as Resume from "./Resume.ts"
+import * as Session from "./Session.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/**
+ * What a program says of the requests it is about to make.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** How many paid requests are expected at the origin: five or more are worth a session. */
+  readonly expect?: number
+  /** The most that one request may cost: US dollars as a decimal, or micro-dollars as a bigint. Lowers the ceiling only. */
+  readonly max?: string | bigint
+  /** Names of the rails that may be used. */
+  readonly rails?: ReadonlyArray<string>
+  /** Names the purchase. Equal keys are one purchase, whatever is requested. */
+  readonly key?: string
+  /** How the agent names itself; has its own budget window. */
+  readonly agent?: string
+}
+
+/**
+ * The options in force in this fiber and its children.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const CurrentOptions: Context.Reference<Options> = Context.Reference<Options>("effect-mpp/Payment/Options", {
+  defaultValue: () => ({})
+})
+
+/**
+ * Says something of all payments made inside an effect, including those made by a generated client that never shows its
+ * requests.
+ *
+ * **Example** (A crawl of 25 requests, at most a cent each)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Payment from "effect-mpp/Payment"
+ *
+ * const options = Payment.CurrentOptions.pipe(Payment.with({ expect: 25, max: "0.01" }))
+ * Effect.runSync(options) // => { expect: 25, max: "0.01" }
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+const withOptions: {
+  (options: Options): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: Options): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: Options): Effect.Effect<A, E, R> =>
+    Effect.updateService(self, CurrentOptions, (outer) => ({ ...outer, ...options }))
+)
+
+export {
+  /**
+   * Says something of all payments made inside an effect.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  withOptions as with
+}
+
+/**
+ * What would be paid for a request, and why.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Quote {
+  readonly origin: string
+  readonly status: number
+  /** Nothing is demanded. */
+  readonly free: boolean
+  /** Best first: what would be tried. */
+  readonly candidates: ReadonlyArray<Choice.Candidate>
+  /** What would not, and why. */
+  readonly refused: Choice.Answer["refused"]
+  /** Those of the refused that were understood. */
+  readonly declined: Choice.Answer["declined"]
+  /** Why nothing can be paid, if nothing can. */
+  readonly failure: Option.Option<PaymentError.Reason>
+  /** Signs that a protocol is spoken here. */
+  readonly hints: ReadonlyArray<string>
+}
+
+/**
+ * Pays exchanges.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Payment extends Context.Service<Payment, {
+  /**
+   * Sends a request and pays for it where that is demanded, allowed, and within the budget. What is not about payment
+   * passes through untouched.
+   */
+  readonly pay: <A, E, R>(exchange: Exchange<A, E, R>) => Effect.Effect<A, E | PaymentError.PaymentError, R>
+  /** Sends a request without a credential and says what would be paid. Signs nothing. */
+  readonly quote: <A, E, R>(exchange: Exchange<A, E, R>) => Effect.Effect<Quote, E | PaymentError.PaymentError, R>
+}>()("effect-mpp/Payment") {}
+
+/** For how long requests at an origin count as one workload. */
+const workloadMillis = 10 * 60_000
+
+/** More origins than this are not remembered. */
+const maxOrigins = 1024
+
+interface Workload {
+  readonly since: number
+  readonly paid: number
+}
+
+const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
+  const ledger = yield* Ledger.Ledger
+  const budget = yield* Budget.Budget
+  const policy = yield* Policy.Policy
+  const rails = yield* Rails.Rails
+  const session = yield* Session.Session
+  const random = yield* SecureRandom.SecureRandom
+  const attempts = yield* Attempt.make
+  const workloads = yield* Ref.make<ReadonlyMap<string, Workload>>(new Map())
+  const { draw, walk } = yield* Purchase.make(attempts)
+  const resume = yield* Resume.make(attempts)
+
+  const ceilingOf = (given: Options) => {
+    const max = typeof given.max === "string"
+      ? Option.getOrElse(Amount.parseUsd(given.max), () => 0n)
+      : given.max ?? budget.ceiling
+    return max < budget.ceiling ? max : budget.ceiling
+  }
+
+  const paidAt = (origin: string, now: number) =>
+    Ref.update(workloads, (known) => {
+      const before = known.get(origin)
+      const fresh = before === undefined || now - before.since > workloadMillis
+      const next = new Map(known)
+      if (next.size >= maxOrigins) next.delete(next.keys().next().value!)
+      return next.set(origin, fresh ? { since: now, paid: 1 } : { since: before.since, paid: before.paid + 1 })
+    })
+
+  const expectedAt = Effect.fnUntraced(function*(origin: string, given: Options, now: number) {
+    if (given.expect !== undefined) return Math.max(1, Math.floor(given.expect))
+    const seen = (yield* Ref.get(workloads)).get(origin)
+    return seen === undefined || now - seen.since > workloadMillis ? 1 : seen.paid + 1
+  })
+
+  const conductAllows = Effect.fnUntraced(function*(origin: string) {
+    const { abandoned } = yield* ledger.conduct(origin, Duration.toMillis(Policy.undelivered.window))
+    const { hangingUsd, refused } = yield* ledger.conduct(origin, Duration.toMillis(Policy.refusals.window))
+    const objection = Policy.conduct({ abandoned, refused, hangingUsd }, budget.plan, origin)
+    if (Option.isSome(objection)) return yield* Effect.fail(objection.value)
+  })
+
+  const choose = Effect.fnUntraced(function*<A, E, R>(
+    exchange: Exchange<A, E, R>,
+    given: Options,
+    demand: Demand.Demand,
+    excluded: ReadonlySet<string>
+  ) {
+    const agent = given.agent ?? options.agent
+    const now = yield* Clock.currentTimeMillis
+    const all = (yield* rails.all).filter((rail) => !excluded.has(rail.name))
+    const live = new Set<string>()
+    for (const rail of all) {
+      if (Option.isNone(rail.session)) continue
+      for (const offer of demand.offers) {
+        const served = offer.intent === "session" && rail.accepts(offer, exchange.origin)._tag === "Success" &&
+          (yield* session.isLive({ rail, ops: rail.session.value, offer, origin: exchange.origin, agent }))
+        if (served) live.add(`${rail.name}\n${offer.digest}`)
+      }
+    }
+    return Choice.choose({
+      demand,
+      origin: exchange.origin,
+      rails: all,
+      only: given.rails,
+      authorized: exchange.authorized,
+      ceiling: ceilingOf(given),
+      expected: yield* expectedAt(exchange.origin, given, now),
+      screen: (offer, asset, rail) => policy.screen(offer, { origin: exchange.origin, asset, payer: rail.payer, now }),
+      isLive: (offer, rail) => live.has(`${rail.name}\n${offer.digest}`),
+      rank: yield* Choice.Ranking
+    })
+  })
+
+  const workFor = Effect.fnUntraced(function*<A, E, R>(exchange: Exchange<A, E, R>, given: Options) {
+    const agent = given.agent ?? options.agent
+    const work: Purchase.Work<A, E, R> = {
+      exchange,
+      agent,
+      key: given.key === undefined ? exchange.key(agent) : `key:${agent}:${given.key}`,
+      id: `pay_${yield* random.uuidV7()}`,
+      expected: yield* expectedAt(exchange.origin, given, yield* Clock.currentTimeMillis)
+    }
+    return work
+  })
+
+  /** The content of an unfinished purchase, or leave to begin a new one. */
+  const begin = Effect.fnUntraced(function*<A, E, R>(work: Purchase.Work<A, E, R>) {
+    const resumed = yield* resume(work)
+    if (Option.isSome(resumed)) return resumed
+    yield* conductAllows(work.exchange.origin)
+    return resumed
+  })
+
+  const refuse =
+    <A, E, R>(work: Purchase.Work<A, E, R>) => (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) =>
+      Purchase.fail(work, error, "unspent")
+
+  const settle = Effect.fn("Payment.pay")(function*<A, E, R>(
+    exchange: Exchange<A, E, R>,
+    given: Options,
+    demand: Demand.Demand,
+    excluded: ReadonlySet<string>
+  ) {
+    const work = yield* workFor(exchange, given)
+    if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, "unspent")
+    const refused = refuse(work)
+    const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
+    if (Option.isSome(resumed)) return resumed.value
+    const value = yield* walk(work, yield* choose(exchange, given, demand, excluded))
+    yield* paidAt(exchange.origin, yield* Clock.currentTimeMillis)
+    return value
+  }, Effect.trackDuration(Telemetry.latency))
+
+  /**
+   * The session's credential goes out with the request itself: one round trip, and no demand. Without content the ordinary
+   * walk decides; then `unusable` names the rail that is no use for this request.
+   */
+  const attachFirst = Effect.fn("Payment.pay")(function*<A, E, R>(
+    exchange: Exchange<A, E, R>,
+    given: Options,
+    { live, offer }: Session.Cover
+  ) {
+    const work = yield* workFor(exchange, given)
+    const { agent } = work
+    const { method, origin, path } = exchange
+    const refused = refuse(work)
+    const none = { content: Option.none<A>(), unusable: undefined }
+    const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
+    if (Option.isSome(resumed)) return { ...none, content: resumed }
+    const renewed = session.acquire({ rail: live.rail, ops: live.ops, offer, origin, agent, expected: work.expected })
+    const result = yield* Effect.result(draw(work, live, offer, "a live session covers this route", renewed))
+    if (result._tag === "Failure") {
+      return result.failure._tag === "LedgerUnavailable" ? yield* refused(result.failure) : none
+    }
+    const outcome = result.success
+    switch (outcome._tag) {
+      case "Content":
+        yield* paidAt(origin, yield* Clock.currentTimeMillis)
+        return { ...none, content: Option.some(outcome.value) }
+      case "Stop":
+        return yield* Purchase.fail(work, outcome.reason, outcome.money)
+      case "Void": {
+        yield* Effect.ignore(ledger.delivered(work.id, "void"))
+        yield* session.forget(agent, origin, method, path)
+        // The limit is used up, or the price has changed: the demand that follows tells.
+        if (outcome.reason._tag === "PaymentRejected") return none
+        return exchange.repeatable
+          ? { ...none, unusable: live.rail.name }
+          : yield* Purchase.fail(work, outcome.reason, "unspent")
+      }
+    }
+  }, Effect.trackDuration(Telemetry.latency))
+
+  const pay = Effect.fnUntraced(function*<A, E, R>(
+    exchange: Exchange<A, E, R>
+  ): Effect.fn.Return<A, E | PaymentError.PaymentError, R> {
+    const given = yield* CurrentOptions
+    const excluded = new Set<string>()
+    if (!exchange.authorized && Option.isNone(exchange.obstacle)) {
+      const agent = given.agent ?? options.agent
+      const cover = yield* session.cover(agent, exchange.origin, exchange.method, exchange.path)
+      if (Option.isSome(cover) && covers(cover.value, given, ceilingOf(given))) {
+        const { content, unusable } = yield* attachFirst(exchange, given, cover.value)
+        if (Option.isSome(content)) return content.value
+        if (unusable !== undefined) excluded.add(unusable)
+      }
+    }
+    const { answer, elsewhere, value } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
+    if (answer.status !== 402) return value
+    const demand = Demand.read(answer, yield* Clock.currentTimeMillis)
+    if (demand.offers.length === 0 && demand.refused.length === 0) return value
+    if (elsewhere) return yield* Purchase.fail(yield* workFor(exchange, given), answeredElsewhere, "unspent")
+    return yield* settle(exchange, given, demand, excluded)
+  })
+
+  const quote = Effect.fn("Payment.quote")(function*<A, E, R>(
+    exchange: Exchange<A, E, R>
+  ): Effect.fn.Return<Quote, E | PaymentError.PaymentError, R> {
+    const given = yield* CurrentOptions
+    const { answer } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
+    const demand = Demand.read(answer, yield* Clock.currentTimeMillis)
+    const base = { origin: exchange.origin, status: answer.status, hints: demand.hints }
+    if (answer.status !== 402) {
+      return { ...base, free: true, candidates: [], refused: [], declined: [], failure: Option.none() }
+    }
+    const choice = yield* choose(exchange, given, demand, new Set())
+    return {
+      ...base,
+      free: false,
+      candidates: choice.candidates,
+      refused: choice.refused,
+      declined: choice.declined,
+      failure: Option.isSome(exchange.obstacle)
+        ? Option.some(exchange.obstacle.value)
+        : choice.candidates.length === 0
+        ? Option.some(choice.failure)
+        : Option.none()
+    }
+  })
+
+  return Payment.of({ pay, quote })
+})
+
+const answeredElsewhere = new PaymentError.PolicyDenied({
+  rule: "redirected",
+  detail: "another origin than the one that was asked demands the payment; ask that origin directly to pay it"
+})
+
+const covers = (cover: Session.Cover, given: Options, ceiling: bigint): boolean =>
+  Amount.toUsd({ asset: Asset.sessionUsdc, units: cover.offer.units }) <= ceiling &&
+  (given.rails === undefined || given.rails.includes(cover.live.rail.name))
+
+/**
+ * Payments over the ledger, the budget, the policy, the sessions and the rails of the program.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: {
+  /** How the agent names itself unless `Payment.with({ agent })` says otherwise. */
+  readonly agent: string
+}): Layer.Layer<
+  Payment,
+  never,
+  Ledger.Ledger | Budget.Budget | Policy.Policy | Rails.Rails | Session.Session | SecureRandom.SecureRandom
+> => Layer.effect(Payment, make(options))

@@ -1,0 +1,435 @@
+/**
+ * What may be paid, to whom, and where: always present, and closed where it is in doubt.
+ *
+ * A policy decides from the offer alone, before anything is planned. How much may be spent is the budget's business; how an
+ * origin has behaved is known to the ledger, and judged by {@link conduct}.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Amount from "./Amount.ts"
+import * as Asset from "./Asset.ts"
+import { Chain } from "./Chain.ts"
+import type { Offer } from "./Offer.ts"
+import { PolicyDenied } from "./PaymentError.ts"
+import { isSecure } from "./Transport.ts"
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Models
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** CAIP-2 networks that may be paid on. Default: those with an RPC; without any, the main networks of the asset table. */
+  readonly networks?: ReadonlyArray<string> | undefined
+  /** Origins that may be paid: `https://api.example.com`, `api.example.com`, `*.example.com`. Default: all. */
+  readonly allowOrigins?: ReadonlyArray<string> | undefined
+  /** Origins that may not be paid, even if they are allowed. An entry that cannot be read denies every origin. */
+  readonly denyOrigins?: ReadonlyArray<string> | undefined
+  /** Payees that may be paid. Default: all. */
+  readonly allowPayees?: ReadonlyArray<string> | undefined
+  /** Whether plain http may be paid over beyond this machine: everywhere, or at these host names. Default: nowhere. */
+  readonly allowHttp?: boolean | ReadonlyArray<string> | undefined
+}
+
+/**
+ * What an offer is screened against.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Question {
+  /** Scheme, host and port of the server that demands the payment. */
+  readonly origin: string
+  /** The asset that the rail would pay in. */
+  readonly asset: Asset.Asset
+  readonly payer: string
+  /** Milliseconds since the epoch. */
+  readonly now: number
+}
+
+/**
+ * How an origin has behaved, as the ledger remembers it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Figures {
+  /** Purchases abandoned within {@link undelivered}'s window. */
+  readonly abandoned: number
+  /** Authorisations refused within {@link refusals}' window. */
+  readonly refused: number
+  /** Micro-dollars that hang in authorisations of open outcome. */
+  readonly hangingUsd: bigint
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Service
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * The policy in force. Every answer is the objection, if there is one.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Policy extends Context.Service<Policy, {
+  /** The networks that may be paid on. */
+  readonly networks: ReadonlySet<string>
+  /** Whether anything may be paid at a URL: rules `plain-http` and `origin`. */
+  readonly url: (url: string) => Option.Option<PolicyDenied>
+  /** Whether this offer may be paid; includes the rules of `url`. */
+  readonly screen: (offer: Offer, question: Question) => Option.Option<PolicyDenied>
+}>()("effect-mpp/Policy") {}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Constants
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * A merchant that wants an authorisation to be valid for less than this many seconds wants none that can be settled.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const minValiditySeconds = 15
+
+/**
+ * No authorisation is valid for longer than this many seconds, whatever the merchant wants: what it holds could not be
+ * used elsewhere for as long.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxValiditySeconds = 600
+
+/**
+ * So many purchases abandoned within the window close an origin, until the first of them is older than the window.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const undelivered: { readonly count: number; readonly window: Duration.Duration } = {
+  count: 3,
+  window: Duration.hours(1)
+}
+
+/**
+ * So many refusals within the window close an origin, until the first of them is older than the window.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const refusals: { readonly count: number; readonly window: Duration.Duration } = {
+  count: 2,
+  window: Duration.minutes(10)
+}
+
+/**
+ * The share of a plan, in percent, that may hang at one origin in authorisations of open outcome.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const hangingPercent = 20n
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Rules
+// ---------------------------------------------------------------------------------------------------------------------
+
+const deny = (rule: string, detail: string, offer?: Offer): PolicyDenied =>
+  new PolicyDenied({ rule, detail, ...(offer === undefined ? {} : { offer }) })
+
+/** `example.com.` is the same host as `example.com`. */
+const hostOf = (url: URL): string => url.hostname.replace(/\.$/, "")
+
+const portOf = (url: URL): string => url.port === "" ? "" : `:${url.port}`
+
+/** `https://host`, `host`, `host:port` or `*.host`, as a test of URLs. */
+const parseOrigin = (entry: string): Option.Option<(url: URL) => boolean> => {
+  const [, scheme, wildcard, rest] = /^([a-z][a-z0-9+.-]*:\/\/)?(\*\.)?([^*]+)$/i.exec(entry.trim()) ?? []
+  const named = rest === undefined ? null : URL.parse(`${scheme ?? "https://"}${rest}`)
+  if (named === null || hostOf(named) === "") return Option.none()
+  const host = hostOf(named)
+  return Option.some((url) =>
+    (scheme === undefined || (url.protocol === named.protocol && portOf(url) === portOf(named))) &&
+    (portOf(named) === "" || portOf(url) === portOf(named)) &&
+    (wildcard === undefined ? hostOf(url) === host : hostOf(url).endsWith(`.${host}`))
+  )
+}
+
+/** Whether one of the entries names a URL; an entry that cannot be read answers as it is told. */
+const originList = (entries: ReadonlyArray<string>, unreadable: boolean) => {
+  const tests = entries.map((entry) => Option.getOrElse(parseOrigin(entry), () => () => unreadable))
+  return (url: URL) => tests.some((test) => test(url))
+}
+
+/** Hexadecimal addresses are the same in any case; other names are not. */
+const normalPayee = (payee: string): string => /^0x[0-9a-f]{40}$/i.test(payee) ? payee.toLowerCase() : payee
+
+const zeroAddress = /^0x0+$/i
+
+/**
+ * Whether another origin than the one that was asked has answered: no payment crosses origins (rule `redirected`).
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const redirected = (asked: string, answered: string): Option.Option<PolicyDenied> => {
+  const [from, to] = [URL.parse(asked), URL.parse(answered)]
+  return from !== null && to !== null && from.origin === to.origin && from.origin !== "null"
+    ? Option.none()
+    : Option.some(deny(
+      "redirected",
+      "another origin than the one that was asked demands the payment; ask that origin directly to pay it"
+    ))
+}
+
+/**
+ * What is odd about an offer and no reason to refuse it, in our own words: the merchant says that it sells another URL of
+ * the same host. Behind a proxy that ends TLS that is ordinary.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const warnings = (offer: Offer, url: string): ReadonlyArray<string> => {
+  if (offer.resource === undefined) return []
+  const [asked, sold] = [URL.parse(url), URL.parse(offer.resource, url)]
+  return asked !== null && sold !== null && asked.origin === sold.origin && asked.pathname === sold.pathname
+    ? []
+    : ["the merchant says that it sells another URL than the one that was asked for"]
+}
+
+/**
+ * For how many seconds an authorisation for this offer is made valid: as long as the merchant wants, at most
+ * {@link maxValiditySeconds}, and a minute if it does not say.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const validitySeconds = (offer: Offer): number => Math.min(offer.validitySeconds ?? 60, maxValiditySeconds)
+
+/**
+ * Whether an origin has behaved badly enough to be closed for a while: rules `origin-undelivered`, `origin-refusals` and
+ * `origin-exposure`.
+ *
+ * @category rules
+ * @since 0.1.0
+ */
+export const conduct = (
+  figures: Figures,
+  plan: { readonly limit: bigint },
+  origin: string
+): Option.Option<PolicyDenied> => {
+  if (figures.abandoned >= undelivered.count) {
+    return Option.some(deny(
+      "origin-undelivered",
+      `${figures.abandoned} purchases at ${origin} were paid for and not delivered within ` +
+        `${Duration.format(undelivered.window)}; it is paid again when the first of them is older than that`
+    ))
+  }
+  if (figures.refused >= refusals.count) {
+    return Option.some(deny(
+      "origin-refusals",
+      `${origin} refused ${figures.refused} payments within ${
+        Duration.format(refusals.window)
+      }, and could still take ` +
+        "them; it is paid again when the first of them is older than that"
+    ))
+  }
+  if (100n * figures.hangingUsd > hangingPercent * plan.limit) {
+    return Option.some(deny(
+      "origin-exposure",
+      `$${Amount.formatUsd(figures.hangingUsd)} hang at ${origin} in payments of open outcome, which is more than ` +
+        `${hangingPercent} % of the budget; it is paid again when they are resolved`
+    ))
+  }
+  return Option.none()
+}
+
+/**
+ * The policy of these options, for the networks that can be asked and the assets that are known.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  options: Options,
+  world: { readonly rpcNetworks: ReadonlyArray<string>; readonly assets: Asset.AssetTable }
+): Policy["Service"] => {
+  const mainNetworks = world.assets.assets.filter((asset) => asset.usd && !asset.testnet).map((asset) => asset.network)
+  const networks = new Set([
+    ...(options.networks ?? (world.rpcNetworks.length > 0 ? world.rpcNetworks : mainNetworks)),
+    // Which sessions may be opened is decided by the list of their origins.
+    Asset.sessionUsdc.network
+  ])
+  const isAllowed = options.allowOrigins === undefined ? () => true : originList(options.allowOrigins, false)
+  const isDenied = originList(options.denyOrigins ?? [], true)
+  const payees = options.allowPayees && new Set(options.allowPayees.map((payee) => normalPayee(payee.trim())))
+  const mayUseHttp = typeof options.allowHttp === "object"
+    ? originList(options.allowHttp, false)
+    : () => options.allowHttp === true
+
+  const url = (text: string): Option.Option<PolicyDenied> => {
+    const parsed = URL.parse(text)
+    if (parsed === null) return Option.some(deny("origin", "this is not a URL"))
+    if (!isSecure(parsed) && !(parsed.protocol === "http:" && mayUseHttp(parsed))) {
+      return Option.some(deny(
+        "plain-http",
+        `${parsed.origin} is neither https nor on this machine; MPP_ALLOW_HTTP can name hosts that may be paid all the same`
+      ))
+    }
+    if (isDenied(parsed)) return Option.some(deny("origin", `${parsed.origin} is on the list of denied origins`))
+    if (!isAllowed(parsed)) return Option.some(deny("origin", `${parsed.origin} is not on the list of allowed origins`))
+    return Option.none()
+  }
+
+  const objection = (offer: Offer, { asset, now, origin, payer }: Question): readonly [string, string] | undefined => {
+    const known = world.assets.find(asset.network, asset.address)
+    if (!networks.has(asset.network)) return ["network", `payments on ${asset.network} are not allowed`]
+    if (offer.network !== "" && offer.network !== asset.network) {
+      return ["network", `the offer is not for ${asset.network}, where it would be paid`]
+    }
+    if (!Option.exists(known, (it) => it.usd && it.decimals === asset.decimals)) {
+      return ["asset", `the asset is not one of the known dollar-pegged assets of ${asset.network}`]
+    }
+    if (offer.payee === "" && asset.network !== Asset.sessionUsdc.network) return ["payee", "the offer names no payee"]
+    if (zeroAddress.test(offer.payee)) return ["payee", "the offer pays the zero address"]
+    if (offer.payee !== "" && normalPayee(offer.payee) === normalPayee(payer)) {
+      return ["payee", "the offer pays the payer"]
+    }
+    if (payees !== undefined && !payees.has(normalPayee(offer.payee))) {
+      return ["payee", "the payee is not on the list of allowed payees"]
+    }
+    if (sellsElsewhere(offer, origin)) return ["resource", "the offer is for a resource of another host"]
+    if (offer.expiresAt !== undefined && now >= offer.expiresAt) return ["expired", "the offer has expired"]
+    if (offer.validitySeconds !== undefined && offer.validitySeconds < minValiditySeconds) {
+      return ["validity", `the offer gives a payment less than ${minValiditySeconds} seconds to be settled`]
+    }
+    return undefined
+  }
+
+  return {
+    networks,
+    url,
+    screen: (offer, question) =>
+      Option.orElse(
+        Option.map(url(question.origin), ({ detail, rule }) => deny(rule, detail, offer)),
+        () =>
+          Option.map(Option.fromUndefinedOr(objection(offer, question)), ([rule, detail]) => deny(rule, detail, offer))
+      )
+  }
+}
+
+/** Only web addresses name a host: a resource may be the name of a tool as well. */
+const sellsElsewhere = (offer: Offer, origin: string): boolean => {
+  if (offer.resource === undefined) return false
+  const [asked, sold] = [URL.parse(origin), URL.parse(offer.resource, origin)]
+  if (sold === null) return /^\s*https?:/i.test(offer.resource)
+  return /^https?:$/.test(sold.protocol) && asked !== null && hostOf(sold) !== hostOf(asked)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Configuration and layers
+// ---------------------------------------------------------------------------------------------------------------------
+
+const list = (name: string): Config.Config<ReadonlyArray<string> | undefined> =>
+  Config.Array(Schema.String, name).pipe(
+    Config.map((entries): ReadonlyArray<string> | undefined => {
+      const named = entries.map((entry) => entry.trim()).filter((entry) => entry !== "")
+      return named.length === 0 ? undefined : named
+    }),
+    Config.withDefault(undefined)
+  )
+
+const originEntries = (name: string): Config.Config<ReadonlyArray<string> | undefined> =>
+  Config.schema(
+    Schema.Array(Schema.String.check(Schema.makeFilter<string>((entry) =>
+      entry.trim() === "" || Option.isSome(parseOrigin(entry)) ||
+      "Expected an origin: https://api.example.com, api.example.com or *.example.com"
+    ))),
+    name
+  ).pipe(
+    Config.withDefault([] as ReadonlyArray<string>),
+    Config.flatMap(() =>
+      list(name)
+    )
+  )
+
+/** `MPP_ALLOW_HTTP`: yes, no, or the names of hosts. */
+const allowHttp: Config.Config<boolean | ReadonlyArray<string> | undefined> = Config.map(
+  list("MPP_ALLOW_HTTP"),
+  (entries) => {
+    const [word] = entries ?? []
+    if (entries === undefined || entries.length > 1 || word === undefined) return entries
+    if (/^(?:true|yes|on|1|y)$/i.test(word)) return true
+    return /^(?:false|no|off|0|n)$/i.test(word) ? false : entries
+  }
+)
+
+/**
+ * The options of `MPP_NETWORKS`, `MPP_ALLOW_ORIGINS`, `MPP_DENY_ORIGINS`, `MPP_ALLOW_PAYEES` and `MPP_ALLOW_HTTP`.
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const config: Config.Config<Options> = Config.all({
+  networks: list("MPP_NETWORKS"),
+  allowOrigins: originEntries("MPP_ALLOW_ORIGINS"),
+  denyOrigins: originEntries("MPP_DENY_ORIGINS"),
+  allowPayees: list("MPP_ALLOW_PAYEES"),
+  allowHttp
+})
+
+const fromOptions = Effect.fnUntraced(function*(options: Options) {
+  const chain = yield* Chain
+  return make(options, { rpcNetworks: chain.networks, assets: yield* Asset.Table })
+})
+
+/**
+ * The policy of these options alone.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Policy, never, Chain> => Layer.effect(Policy, fromOptions(options))
+
+/**
+ * The policy without any option.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDefault: Layer.Layer<Policy, never, Chain> = layer({})
+
+/**
+ * The policy of the environment; an option that is given wins over its variable.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfigWith = (options: Options): Layer.Layer<Policy, Config.ConfigError, Chain> =>
+  Layer.effect(
+    Policy,
+    Effect.flatMap(config, (environment) => {
+      const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+      return fromOptions({ ...environment, ...given })
+    })
+  )
+
+/**
+ * The policy of the environment.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig: Layer.Layer<Policy, Config.ConfigError, Chain> = layerConfigWith({})

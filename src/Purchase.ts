@@ -1,0 +1,261 @@
+/**
+ * Carries one purchase through its candidates: the next one only if the last took nothing, or nothing was signed for it.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Pull from "effect/Pull"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Amount from "./Amount.ts"
+import * as Asset from "./Asset.ts"
+import type * as Attempt from "./Attempt.ts"
+import * as Budget from "./Budget.ts"
+import type * as Choice from "./Choice.ts"
+import type { Exchange } from "./Exchange.ts"
+import * as Ledger from "./Ledger.ts"
+import type { Offer } from "./Offer.ts"
+import * as PaymentError from "./PaymentError.ts"
+import * as Rails from "./Rails.ts"
+import { RetryPolicy } from "./RetryPolicy.ts"
+import * as Session from "./Session.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/**
+ * An agent, its request, and the purchase that it is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Work<A, E, R> {
+  readonly exchange: Exchange<A, E, R>
+  readonly agent: string
+  /** Names the purchase: equal requests have equal keys. */
+  readonly key: string
+  readonly id: string
+  /** How many paid requests are expected at the origin. */
+  readonly expected: number
+}
+
+/**
+ * A failure of this purchase, with what it means for the money.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const fail = <A, E, R>(
+  work: Pick<Work<A, E, R>, "exchange" | "id">,
+  reason: PaymentError.Reason,
+  money: PaymentError.Money
+): Effect.Effect<never, PaymentError.PaymentError> =>
+  Effect.fail(new PaymentError.PaymentError({ reason, money, origin: work.exchange.origin, paymentId: work.id }))
+
+const hourMillis = 60 * 60_000
+
+/**
+ * Makes the walk through candidates, and the drawing on a session that attaching first needs alone.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof Attempt.make>) {
+  const ledger = yield* Ledger.Ledger
+  const budget = yield* Budget.Budget
+  const session = yield* Session.Session
+  const random = yield* SecureRandom.SecureRandom
+  const doubleSpends = yield* Ref.make<ReadonlyArray<{ readonly at: number; readonly usd: bigint }>>([])
+
+  const purchaseOf = <A, E, R>(work: Work<A, E, R>, usd: bigint, choice: string, now: number) =>
+    new Ledger.Purchase({
+      id: work.id,
+      key: work.key,
+      agent: work.agent,
+      origin: work.exchange.origin,
+      method: work.exchange.method,
+      path: work.exchange.path,
+      approvedUsd: usd,
+      delivery: "open",
+      resumes: 0,
+      owner: work.id,
+      choice,
+      createdAt: now
+    })
+
+  /** Writes down and carries out one authorisation for a purchase. */
+  const attempt = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, options: {
+    readonly rail: Rails.Rail
+    readonly asset: Asset.Asset
+    readonly plan: Rails.Plan
+    readonly usd: bigint
+    readonly live: Option.Option<Session.Live>
+    readonly choice: string
+  }) {
+    const { asset, choice, live, plan, rail, usd } = options
+    const { exchange } = work
+    const now = yield* Clock.currentTimeMillis
+    const who = { agent: work.agent, origin: exchange.origin, payer: rail.payer }
+    const draw = Option.isSome(live)
+    const authorization = Ledger.newAuthorization({
+      id: `aut_${yield* random.uuidV7()}`,
+      purchase: work.id,
+      ...(draw ? { session: live.value.id } : {}),
+      plan: new Rails.Plan({ ...plan, rail: rail.name }),
+      holdUsd: draw ? 0n : usd,
+      drawUsd: draw ? usd : 0n,
+      counters: budget.counters(who),
+      origin: exchange.origin,
+      now
+    })
+    yield* Effect.annotateCurrentSpan(
+      Telemetry.attributes({ rail: rail.name, origin: exchange.origin, usd, id: work.id, choice })
+    )
+    return yield* attempts.run({
+      exchange,
+      rail,
+      asset,
+      purchase: work.id,
+      authorization,
+      live
+    }, {
+      purchase: Option.some(purchaseOf(work, usd, choice, now)),
+      authorization,
+      limits: budget.limits(who),
+      session: Option.none()
+    })
+  })
+
+  /** Draws on a session as often as its schedules allow; every draw after the first follows the proof that the last one is unspent. */
+  const draw = Effect.fnUntraced(function*<A, E, R>(
+    work: Work<A, E, R>,
+    first: Session.Live,
+    offer: Offer,
+    choice: string,
+    renewed: Effect.Effect<Session.Live, Session.SessionFailure>
+  ) {
+    const retries = yield* RetryPolicy
+    const waits = {
+      RateLimited: yield* Schedule.toStepWithSleep(retries.RateLimited),
+      Unavailable: yield* Schedule.toStepWithSleep(retries.Unavailable),
+      TokenExpired: yield* Schedule.toStepWithSleep(retries.TokenExpired)
+    }
+    const more = <B>(step: Pull.Pull<B, never, unknown>) =>
+      step.pipe(Effect.as(true), Pull.catchDone(() => Effect.succeed(false)))
+    let live = first
+    while (true) {
+      const outcome = yield* attempt(work, {
+        rail: live.rail,
+        asset: Asset.sessionUsdc,
+        plan: live.ops.planDraw(live.handle, offer),
+        usd: Amount.toUsd({ asset: Asset.sessionUsdc, units: offer.units }),
+        live: Option.some(live),
+        choice
+      })
+      switch (outcome._tag) {
+        case "Content": {
+          yield* session.learn(live, work.agent, work.exchange.method, work.exchange.path, offer, work.exchange.origin)
+          return outcome
+        }
+        case "Again": {
+          const { reason } = outcome
+          const again = yield* more(
+            reason._tag === "RateLimited" ? waits.RateLimited(reason) : waits.Unavailable(reason)
+          )
+          if (again) continue
+          return { _tag: "Void", reason, answer: Option.none<A>() } as const
+        }
+        case "Expired": {
+          if (!(yield* more(waits.TokenExpired(outcome.reason)))) {
+            return { _tag: "Stop", reason: outcome.reason, money: "unspent" } as const
+          }
+          live = yield* renewed
+          continue
+        }
+        default:
+          return outcome
+      }
+    }
+  })
+
+  /** Another rail without proof, where the program accepts that both may be charged. */
+  const boundedLoss = Effect.fnUntraced(function*(usd: bigint, now: number) {
+    const { fallback } = yield* RetryPolicy
+    if (fallback === "proof") return false
+    const once = Option.getOrElse(Amount.parseUsd(fallback.maxDoubleSpend), () => 0n)
+    const hourly = Option.getOrElse(Amount.parseUsd(fallback.perHour), () => 0n)
+    return yield* Ref.modify(doubleSpends, (known) => {
+      const recent = known.filter(({ at }) => now - at < hourMillis)
+      const sum = recent.reduce((total, one) => total + one.usd, 0n)
+      return usd <= once && sum + usd <= hourly ? [true, [...recent, { at: now, usd }]] : [false, recent]
+    })
+  })
+
+  /** One candidate, to its outcome. */
+  const tryCandidate = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, candidate: Choice.Candidate) {
+    const { asset, offer, rail, usd } = candidate
+    const context = { origin: work.exchange.origin, purchase: work.id, agent: work.agent }
+    if (Option.isNone(candidate.session)) {
+      const plan = yield* rail.plan(offer, context)
+      return yield* attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why })
+    }
+    const acquire = session.acquire({
+      rail,
+      ops: candidate.session.value,
+      offer,
+      origin: work.exchange.origin,
+      agent: work.agent,
+      expected: work.expected
+    })
+    const live = yield* acquire
+    const outcome = yield* draw(work, live, offer, candidate.why, acquire)
+    // Refused at the very price that was asked: the authority's limit is used up, whatever our own count says.
+    if (outcome._tag === "Void" && outcome.reason._tag === "PaymentRejected") yield* session.expire(live)
+    return outcome
+  })
+
+  /** Tries the candidates in their order: the next one only if the last took nothing, or nothing was signed for it. */
+  const walk = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, choice: Choice.Answer) {
+    let failure: PaymentError.Reason = choice.failure
+    let tried = false
+    for (const candidate of choice.candidates) {
+      const result = yield* Effect.result(tryCandidate(work, candidate))
+      if (result._tag === "Failure") {
+        // Nothing was signed. What cannot be written is not worked around by another rail.
+        if (result.failure._tag === "LedgerUnavailable") return yield* fail(work, result.failure, "unspent")
+        if (!tried) failure = result.failure
+        continue
+      }
+      const outcome = result.success
+      switch (outcome._tag) {
+        case "Content":
+          return outcome.value
+        case "Void": {
+          tried = true
+          failure = outcome.reason
+          // Resending an unsafe request by other means repeats its side effects, even if it costs nothing.
+          if (!work.exchange.repeatable && outcome.reason._tag === "Unavailable" && !outcome.reason.notSent) {
+            return yield* fail(work, outcome.reason, "unspent")
+          }
+          continue
+        }
+        case "Stop": {
+          const now = yield* Clock.currentTimeMillis
+          const { reason } = outcome
+          const open = reason._tag === "PaymentUncertain" || reason._tag === "PaymentRejected"
+          if (open && work.exchange.repeatable && (yield* boundedLoss(candidate.usd, now))) {
+            tried = true
+            failure = reason
+            continue
+          }
+          return yield* fail(work, reason, outcome.money)
+        }
+      }
+    }
+    yield* Effect.ignore(ledger.delivered(work.id, "void"))
+    return yield* fail(work, failure, "unspent")
+  })
+
+  return { draw, walk }
+})

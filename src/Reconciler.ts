@@ -1,0 +1,189 @@
+/**
+ * What became of what was signed.
+ *
+ * A payment whose outcome is open is found out by asking: the chain for an authorisation, the session endpoint for a draw
+ * or a session's limit. Evidence has ranks; only proof returns a hold. What can no longer become spent and has no evidence
+ * for long enough is presumed spent, so that no hold lives for ever; evidence that comes later corrects it.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Amount from "./Amount.ts"
+import * as Asset from "./Asset.ts"
+import * as Ledger from "./Ledger.ts"
+import type { LedgerUnavailable } from "./PaymentError.ts"
+import * as Rails from "./Rails.ts"
+import * as Session from "./Session.ts"
+
+/**
+ * How long an authorisation that can no longer become spent waits for evidence before it is presumed spent.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const presumeAfter: Duration.Duration = Duration.hours(1)
+
+/**
+ * What one pass found.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Report {
+  readonly settled: number
+  readonly released: number
+  readonly presumed: number
+  /** Still open: no evidence yet. */
+  readonly open: number
+}
+
+/**
+ * Finds out what became of what was signed.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Reconciler extends Context.Service<Reconciler, {
+  /** Asks about one authorisation; answers its state afterwards. */
+  readonly reconcile: (id: string) => Effect.Effect<Option.Option<Ledger.State>, LedgerUnavailable>
+  /** Asks about everything that is open. */
+  readonly sweep: Effect.Effect<Report, LedgerUnavailable>
+}>()("effect-mpp/Reconciler") {}
+
+const make = Effect.gen(function*() {
+  const ledger = yield* Ledger.Ledger
+  const rails = yield* Rails.Rails
+  const sessions = yield* Session.Session
+  const table = yield* Asset.Table
+
+  const stateOf = (id: string) =>
+    Effect.map(ledger.authorization(id), Option.map((authorization) => authorization.state))
+
+  const presumable = (authorization: Ledger.Authorization, now: number) =>
+    authorization.plan.spendableUntil !== undefined &&
+    now >= authorization.plan.spendableUntil + Duration.toMillis(presumeAfter)
+
+  const presumed = new Rails.Evidence({ rank: "presumed", what: "no evidence in time" })
+
+  const charge = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
+    const { id, plan } = authorization
+    const asset = table.find(plan.network, plan.asset)
+    const verdict = yield* Effect.option(rail.reconcile(plan))
+    const known = Option.isSome(verdict) && (verdict.value._tag === "Settled" || verdict.value._tag === "Void")
+    if (known && Option.isSome(asset)) {
+      if (authorization.state === "settled" && verdict.value._tag === "Void") {
+        // A merchant's receipt said that it was paid, and the chain proves that it never can be.
+        yield* ledger.judged(id, { state: "unknown", evidence: verdict.value.evidence })
+      }
+      yield* ledger.judged(id, Ledger.judgement(verdict.value, asset.value))
+    } else if (authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)) {
+      yield* ledger.judged(id, { state: "presumed", spentUsd: authorization.holdUsd, evidence: presumed })
+    }
+  })
+
+  const draw = Effect.fnUntraced(function*(authorization: Ledger.Authorization) {
+    const live = authorization.session === undefined
+      ? Option.none<Session.Live>()
+      : yield* sessions.find(authorization.session)
+    // A draw on a session that is closing is resolved by its final figure.
+    if (Option.isSome(live)) yield* sessions.resolve(live.value, authorization)
+  })
+
+  const limit = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
+    if (authorization.session === undefined || Option.isNone(rail.session)) return
+    const record = yield* ledger.session(authorization.session)
+    if (Option.isNone(record)) return
+    const { handle, id, limitUsd, spentUsd, state } = record.value
+    if (state === "live" || state === "establishing" || state === "closed") return
+    if (handle !== undefined) {
+      const figures = yield* Effect.option(rail.session.value.close(handle))
+      if (Option.isSome(figures)) {
+        return yield* ledger.closeSession(id, {
+          spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units: figures.value.spent }),
+          state: "closed",
+          evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
+        })
+      }
+    }
+    if (state !== "presumed" && presumable(authorization, now)) {
+      // Nobody says what was taken: the whole limit counts as spent.
+      const all = limitUsd > spentUsd ? limitUsd : spentUsd
+      yield* ledger.closeSession(id, { spentUsd: all, state: "presumed", evidence: presumed })
+    }
+  })
+
+  const one = Effect.fn("Reconciler.reconcile")(function*(authorization: Ledger.Authorization) {
+    const now = yield* Clock.currentTimeMillis
+    const rail = (yield* rails.all).find((candidate) => candidate.name === authorization.plan.rail)
+    if (rail === undefined) return
+    switch (authorization.plan.kind) {
+      case "charge":
+        return yield* charge(authorization, rail, now)
+      case "draw":
+        return yield* draw(authorization)
+      case "open":
+        return yield* limit(authorization, rail, now)
+    }
+  })
+
+  const sweep = Effect.gen(function*() {
+    const open = yield* ledger.unsettled
+    const report = { settled: 0, released: 0, presumed: 0, open: 0 }
+    for (const authorization of open) {
+      yield* one(authorization)
+      const state = yield* stateOf(authorization.id)
+      if (Option.isNone(state)) continue
+      if (state.value === "settled" || state.value === "released" || state.value === "presumed") report[state.value]++
+      else report.open++
+    }
+    return report
+  })
+
+  return Reconciler.of({
+    reconcile: Effect.fnUntraced(function*(id) {
+      const authorization = yield* ledger.authorization(id)
+      if (Option.isNone(authorization)) return Option.none()
+      yield* one(authorization.value)
+      return yield* stateOf(id)
+    }),
+    sweep: Effect.withSpan(sweep, "Reconciler.sweep")
+  })
+})
+
+/**
+ * The reconciler, asked by hand.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Reconciler, never, Ledger.Ledger | Rails.Rails | Session.Session> = Layer.effect(
+  Reconciler,
+  make
+)
+
+/**
+ * Sweeps at once and then by a schedule, for as long as the layer lives. A pass that fails is logged, and the next one
+ * comes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSweeping = (
+  schedule: Schedule.Schedule<unknown> = Schedule.spaced("30 seconds")
+): Layer.Layer<never, never, Reconciler> =>
+  Layer.effectDiscard(
+    Effect.gen(function*() {
+      const reconciler = yield* Reconciler
+      yield* reconciler.sweep.pipe(
+        Effect.catch((error) => Effect.logWarning("could not reconcile", error.message)),
+        Effect.repeat(schedule),
+        Effect.forkScoped
+      )
+    })
+  )

@@ -1,0 +1,192 @@
+/**
+ * Two ways to hold a response body that is not ours: to look at its beginning and hand it on whole, and to watch how it
+ * ends.
+ *
+ * A purchase is delivered when its body was read to its end, not when its headers arrived.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Pull from "effect/Pull"
+import type * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+
+type Response = HttpClientResponse.HttpClientResponse
+type HttpError = HttpClientError.HttpClientError
+
+/**
+ * How a body ended: read to its end (or given up by a caller who had begun to read), or cut.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type End = "complete" | "broken"
+
+const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> => {
+  const whole = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))
+  let offset = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, offset)
+    offset += chunk.length
+  }
+  return whole
+}
+
+const decodeError = (response: Response, cause: unknown) =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.DecodeError({ request: response.request, response, cause })
+  })
+
+/** The same response with another body stream; every other way to read it goes through that stream. */
+const withStream = (response: Response, stream: Stream.Stream<Uint8Array, HttpError>): Response => {
+  const bytes = Effect.map(Stream.runCollect(stream), concat)
+  const text = Effect.map(bytes, (body) => new TextDecoder().decode(body))
+  const json = Effect.flatMap(text, (body) =>
+    Effect.try({
+      try: (): Schema.Json => body === "" ? null : JSON.parse(body),
+      catch: (cause) => decodeError(response, cause)
+    }))
+  return Object.create(response, {
+    stream: { value: stream },
+    arrayBuffer: { value: Effect.map(bytes, (body) => body.buffer) },
+    text: { value: text },
+    json: { value: json }
+  })
+}
+
+/**
+ * Reads at most `cap` bytes of a body, and hands back the text together with a response whose body is whole again.
+ *
+ * **Details**
+ *
+ * A body that is longer than the cap gives no text: a demand of that size is not looked at. A body that breaks while it is
+ * looked at breaks again, at the same place, for whoever reads the response that is handed back.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const peek = Effect.fnUntraced(function*(
+  response: Response,
+  cap: number
+): Effect.fn.Return<{ readonly text: string | undefined; readonly response: Response }> {
+  const scope = yield* Scope.make()
+  const pull = yield* Scope.provide(Stream.toPull(response.stream), scope)
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  let rest: Stream.Stream<Uint8Array, HttpError> | undefined
+  while (rest === undefined) {
+    const next = yield* Effect.exit(pull)
+    if (Exit.isSuccess(next)) {
+      for (const chunk of next.value) {
+        chunks.push(chunk)
+        size += chunk.length
+      }
+      if (size > cap) rest = Stream.ensuring(Stream.fromPull(Effect.succeed(pull)), Scope.close(scope, Exit.void))
+    } else {
+      yield* Scope.close(scope, Exit.void)
+      rest = Pull.isDoneCause(next.cause)
+        ? Stream.empty
+        : isEmptyBody(next.cause)
+        ? Stream.empty
+        : Stream.failCause(next.cause as Cause.Cause<HttpError>)
+      size = Pull.isDoneCause(next.cause) || isEmptyBody(next.cause) ? size : Number.POSITIVE_INFINITY
+    }
+  }
+  return {
+    text: size > cap ? undefined : new TextDecoder().decode(concat(chunks)),
+    response: withStream(response, Stream.concat(Stream.fromIterable(chunks), rest))
+  }
+})
+
+const isEmptyBody = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Cause.squash(cause)
+  return HttpClientError.isHttpClientError(error) && error.reason._tag === "EmptyBodyError"
+}
+
+/**
+ * Watches how a body ends: `done` runs once, when the body was read to its end, was given up, or broke. The response that
+ * is handed back carries `request`, so that nothing that was attached for payment can be read from it or from its errors.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const watch = (
+  response: Response,
+  request: HttpClientRequest.HttpClientRequest,
+  done: (end: End) => Effect.Effect<void>
+): Response => {
+  let finished = false
+  const once = (exit: Exit.Exit<unknown, HttpError>) =>
+    Effect.suspend(() => {
+      if (finished) return Effect.void
+      finished = true
+      return done(Exit.isFailure(exit) && isCut(exit.cause) ? "broken" : "complete")
+    })
+  const watched: Response = Object.create(response, { request: { value: request } })
+  const read = <A>(effect: Effect.Effect<A, HttpError>) =>
+    effect.pipe(Effect.mapError((error) => withRequest(error, request, watched)), Effect.onExit(once))
+  const reader = <K extends "arrayBuffer" | "text" | "json" | "urlParamsBody" | "formData">(key: K) => ({
+    get: () => read(response[key] as Effect.Effect<unknown, HttpError>)
+  })
+  return Object.defineProperties(watched, {
+    arrayBuffer: reader("arrayBuffer"),
+    text: reader("text"),
+    json: reader("json"),
+    urlParamsBody: reader("urlParamsBody"),
+    formData: reader("formData"),
+    stream: {
+      get: () =>
+        response.stream.pipe(
+          Stream.mapError((error) => withRequest(error, request, watched)),
+          Stream.onExit(once)
+        )
+    }
+  })
+}
+
+/** A body that arrived whole and is not what the reader hoped for (no JSON) was delivered all the same. */
+const isCut = (cause: Cause.Cause<HttpError>): boolean => {
+  if (Cause.hasInterruptsOnly(cause)) return false
+  const error = Cause.squash(cause)
+  if (!HttpClientError.isHttpClientError(error)) return true
+  if (error.reason._tag === "EmptyBodyError") return false
+  return !(error.reason._tag === "DecodeError" && error.reason.cause instanceof SyntaxError)
+}
+
+/**
+ * The same error about the caller's own request instead of the one that carried a credential.
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const withRequest = (
+  error: HttpError,
+  request: HttpClientRequest.HttpClientRequest,
+  response?: Response
+): HttpError => {
+  const { reason } = error
+  const about = {
+    request,
+    cause: reason.cause,
+    ...(reason.description === undefined ? {} : { description: reason.description })
+  }
+  switch (reason._tag) {
+    case "TransportError":
+      return new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError(about) })
+    case "EncodeError":
+      return new HttpClientError.HttpClientError({ reason: new HttpClientError.EncodeError(about) })
+    case "InvalidUrlError":
+      return new HttpClientError.HttpClientError({ reason: new HttpClientError.InvalidUrlError(about) })
+    default: {
+      const seen: Response = response ?? Object.create(reason.response, { request: { value: request } })
+      const Reason = HttpClientError[reason._tag]
+      return new HttpClientError.HttpClientError({ reason: new Reason({ ...about, response: seen }) })
+    }
+  }
+}

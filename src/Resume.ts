@@ -1,0 +1,124 @@
+/**
+ * The same purchase again. A request may end without content: the process was interrupted, the connection broke, the
+ * merchant failed. When an equal request comes, it is first found out what became of the money, and the same authorisation
+ * is sent again where that is safe. So a retry written anywhere cannot pay twice, and no URL is poisoned for ever.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Asset from "./Asset.ts"
+import * as Attempt from "./Attempt.ts"
+import * as Ledger from "./Ledger.ts"
+import * as PaymentError from "./PaymentError.ts"
+import { fail, type Work } from "./Purchase.ts"
+import * as Rails from "./Rails.ts"
+import * as Session from "./Session.ts"
+
+/** A credential is not sent again when it could expire before it is settled. */
+const resendMarginMillis = 6_000
+
+/**
+ * Makes the resumption of purchases. It answers the content, or `None` where this request is a new purchase.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof Attempt.make>) {
+  const ledger = yield* Ledger.Ledger
+  const rails = yield* Rails.Rails
+  const session = yield* Session.Session
+  const table = yield* Asset.Table
+
+  return Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>) {
+    const claimed = yield* ledger.claim(work.key, work.id)
+    if (Option.isNone(claimed)) return Option.none<A>()
+    const { authorization, purchase } = claimed.value
+    const same: Work<A, E, R> = { ...work, id: purchase.id }
+    const rail = (yield* rails.all).find((one) => one.name === authorization.plan.rail)
+    const asset = table.find(authorization.plan.network, authorization.plan.asset)
+    const end = (delivery: "void" | "abandoned" | "undelivered") =>
+      Effect.ignore(ledger.delivered(purchase.id, delivery))
+    const live = authorization.session === undefined
+      ? Option.none<Session.Live>()
+      : yield* session.find(authorization.session)
+
+    const uncertain = Effect.fnUntraced(function*() {
+      yield* end("undelivered")
+      return yield* fail(
+        same,
+        new PaymentError.PaymentUncertain({
+          rail: authorization.plan.rail,
+          evidence: Attempt.evidenceJson(authorization.evidence),
+          ...(authorization.plan.spendableUntil === undefined
+            ? {}
+            : { spendableUntil: authorization.plan.spendableUntil })
+        }),
+        "unknown"
+      )
+    })
+    const undelivered = Effect.fnUntraced(function*() {
+      yield* end("abandoned")
+      return yield* fail(
+        same,
+        new PaymentError.PaidUndelivered({
+          rail: authorization.plan.rail,
+          evidence: Attempt.evidenceJson(authorization.evidence)
+        }),
+        "spent"
+      )
+    })
+
+    const resend = Effect.fnUntraced(function*(rail: Rails.Rail, asset: Asset.Asset) {
+      const outcome = yield* attempts.resend({
+        exchange: work.exchange,
+        rail,
+        asset,
+        purchase: purchase.id,
+        authorization,
+        live: Option.none()
+      })
+      switch (outcome._tag) {
+        case "Content":
+          return Option.some(outcome.value)
+        case "Void": {
+          yield* end("void")
+          return Option.none<A>()
+        }
+        case "Stop": {
+          if (outcome.reason._tag === "PaidUndelivered") yield* end("abandoned")
+          return yield* fail(same, outcome.reason, outcome.money)
+        }
+        default:
+          return yield* uncertain()
+      }
+    })
+
+    if (authorization.state === "released") {
+      yield* end("void")
+      return Option.none<A>()
+    }
+    if (rail === undefined || Option.isNone(asset)) return yield* uncertain()
+    const found = authorization.state === "settled"
+      ? "settled"
+      : yield* attempts.reconcile({
+        exchange: work.exchange,
+        rail,
+        asset: asset.value,
+        purchase: purchase.id,
+        authorization,
+        live
+      })
+    if (found === "void") {
+      yield* end("void")
+      return Option.none<A>()
+    }
+    const now = yield* Clock.currentTimeMillis
+    const again = authorization.plan.kind !== "draw" && rail.repeats && work.exchange.repeatable
+    if (found === "settled") return again ? yield* resend(rail, asset.value) : yield* undelivered()
+    const spendable = authorization.plan.spendableUntil === undefined ||
+      now < authorization.plan.spendableUntil - resendMarginMillis
+    return again && spendable ? yield* resend(rail, asset.value) : yield* uncertain()
+  })
+})

@@ -1,0 +1,431 @@
+/**
+ * Pre-authorised spending: cover, establish, draw, renew, close.
+ *
+ * A session is opened once per agent, origin and realm, and every fiber of the program draws on it. Opening is
+ * single-flight and runs in this service's scope: the fiber that asked first can be interrupted without harm to the
+ * others. A failed opening is not remembered. When the scope closes, every session is closed at its authority.
+ *
+ * The service keeps only what may be forgotten: which session is live, and which tariff was seen on which route. What
+ * matters for the money is in the ledger.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Amount from "./Amount.ts"
+import { sessionUsdc } from "./Asset.ts"
+import * as Budget from "./Budget.ts"
+import * as Ledger from "./Ledger.ts"
+import type { Offer } from "./Offer.ts"
+import * as PaymentError from "./PaymentError.ts"
+import * as Rails from "./Rails.ts"
+
+/**
+ * A live session together with the rail that keeps it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Live {
+  readonly rail: Rails.Rail
+  readonly ops: Rails.SessionOps
+  readonly id: string
+  readonly key: string
+  readonly handle: Rails.SessionHandle
+}
+
+/**
+ * A session that covers a route, and the offer that was seen there: what is drawn when its credential goes out with the
+ * request itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Cover {
+  readonly live: Live
+  readonly offer: Offer
+}
+
+/**
+ * What became of a draw of unknown outcome.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Resolution =
+  | { readonly _tag: "Unspent" }
+  | { readonly _tag: "Spent"; readonly usd: bigint }
+  | { readonly _tag: "Open" }
+
+/**
+ * Why a session could not be had.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SessionFailure =
+  | PaymentError.BudgetExceeded
+  | PaymentError.LedgerUnavailable
+  | PaymentError.PolicyDenied
+  | PaymentError.PaymentRejected
+  | PaymentError.ProtocolError
+  | PaymentError.RateLimited
+  | PaymentError.Unavailable
+
+/**
+ * What a session is needed for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Need {
+  readonly rail: Rails.Rail
+  readonly ops: Rails.SessionOps
+  readonly offer: Offer
+  readonly origin: string
+  readonly agent: string
+  /** How many paid requests the program expects to make. */
+  readonly expected: number
+}
+
+/** How long a session is asked for at most. */
+const maxValidity = Duration.hours(1)
+
+/** How long closing one session may take while a program ends. */
+const closeTimeout = Duration.seconds(2)
+
+/** More routes than this are not remembered; the oldest are forgotten first. */
+const maxRoutes = 4096
+
+/** A session is not drawn on in its last moments: the server's clock may be ahead of ours. */
+const expiryMarginMillis = 2_000
+
+/** How often an authority's figure is read while other draws of the same session make it ambiguous. */
+const resolveAttempts = 5
+
+const usd = (units: bigint) => Amount.toUsd({ asset: sessionUsdc, units })
+
+/**
+ * Pre-authorised spending.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Session extends Context.Service<Session, {
+  /** The live session whose tariff was seen on this very route; never opens one. */
+  readonly cover: (agent: string, origin: string, method: string, path: string) => Effect.Effect<Option.Option<Cover>>
+  /** Whether a live session would serve this offer. */
+  readonly isLive: (need: Omit<Need, "expected">) => Effect.Effect<boolean>
+  /** The live session for this need; opens one, or replaces one that is used up or expired. */
+  readonly acquire: (need: Need) => Effect.Effect<Live, SessionFailure>
+  /** Notes that this offer was paid on this route by this session. */
+  readonly learn: (
+    live: Live,
+    agent: string,
+    method: string,
+    path: string,
+    offer: Offer,
+    origin: string
+  ) => Effect.Effect<void>
+  readonly forget: (agent: string, origin: string, method: string, path: string) => Effect.Effect<void>
+  /** Asks the authority what became of a draw, and writes it down. */
+  readonly resolve: (
+    live: Live,
+    draw: Ledger.Authorization
+  ) => Effect.Effect<Resolution, PaymentError.LedgerUnavailable>
+  /** The session is expired: read and close it, so that what it did not spend is back before the next one is opened. */
+  readonly expire: (live: Live) => Effect.Effect<void, PaymentError.LedgerUnavailable>
+  /** Closes a session that took more than it was asked for; it is not drawn on again. */
+  readonly suspect: (live: Live) => Effect.Effect<void, PaymentError.LedgerUnavailable>
+  /** Finds the session of a draw by its id. */
+  readonly find: (id: string) => Effect.Effect<Option.Option<Live>>
+  /** Closes every session, as the end of the scope does. */
+  readonly closeAll: Effect.Effect<void>
+}>()("effect-mpp/Session") {}
+
+interface State {
+  readonly live: ReadonlyMap<string, Live>
+  readonly opening: ReadonlyMap<string, Deferred.Deferred<Live, SessionFailure>>
+  readonly routes: ReadonlyMap<string, { readonly key: string; readonly offer: Offer }>
+}
+
+const keyOf = (agent: string, origin: string, rail: Rails.Rail, ops: Rails.SessionOps, offer: Offer) =>
+  [agent, origin, rail.name, ops.key(offer)].join("\n")
+
+const routeOf = (agent: string, origin: string, method: string, path: string) =>
+  [agent, origin, method, path].join("\n")
+
+const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> => {
+  const rest = new Map(map)
+  rest.delete(key)
+  return rest
+}
+
+/** Proof that no session was opened: the endpoint said so, or nothing left this process. */
+const isRefusal = (error: SessionFailure): error is PaymentError.PaymentRejected | PaymentError.Unavailable =>
+  error._tag === "PaymentRejected" || (error._tag === "Unavailable" && error.notSent)
+
+const make = Effect.gen(function*() {
+  const ledger = yield* Ledger.Ledger
+  const budget = yield* Budget.Budget
+  const random = yield* SecureRandom.SecureRandom
+  const scope = yield* Effect.scope
+  const state = yield* Ref.make<State>({ live: new Map(), opening: new Map(), routes: new Map() })
+
+  const drop = (live: Live) =>
+    Ref.update(
+      state,
+      (now) => now.live.get(live.key)?.id === live.id ? { ...now, live: without(now.live, live.key) } : now
+    )
+
+  /** Reads the final figure and gives back what was not spent. Without an answer the hold stays: the reconciler's work. */
+  const close = Effect.fnUntraced(function*(live: Live, next: "closing" | "suspect") {
+    yield* drop(live)
+    yield* ledger.updateSession(live.id, { state: next })
+    const figures = yield* Effect.result(live.ops.close(live.handle))
+    if (figures._tag === "Failure") return
+    yield* ledger.closeSession(live.id, {
+      spentUsd: usd(figures.success.spent),
+      state: "closed",
+      evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
+    })
+  })
+
+  const remaining = Effect.fnUntraced(function*(limits: ReadonlyArray<Ledger.Limit>) {
+    let least: bigint | undefined
+    for (const limit of limits) {
+      if (limit.scope === "count") continue
+      const { exposed, spent } = yield* ledger.standing(limit.counter, limit.windowMillis)
+      const left = limit.limit - spent - exposed
+      least = least === undefined || left < least ? left : least
+    }
+    return least === undefined || least < 0n ? 0n : least
+  })
+
+  const open = Effect.fn("Session.establish")(function*(
+    need: Need,
+    key: string,
+    replaced: Live | undefined,
+    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  ): Effect.fn.Return<Live, SessionFailure> {
+    if (replaced !== undefined) yield* close(replaced, "closing")
+    const { agent, offer, ops, origin, rail } = need
+    yield* Effect.annotateCurrentSpan({ "mpp.rail": rail.name, "mpp.origin": origin })
+    const who = { agent, origin, payer: rail.payer }
+    const limits = budget.limits(who)
+    const price = usd(offer.units)
+    const left = yield* remaining(limits)
+    const limitUsd = budget.sessionLimit({ price, expected: need.expected, remaining: left })
+    if (Option.isNone(limitUsd)) {
+      return yield* new PaymentError.BudgetExceeded({
+        scope: "session",
+        limit: left,
+        spent: 0n,
+        exposed: 0n,
+        requested: price
+      })
+    }
+    const id = `ses_${yield* random.uuidV7()}`
+    const authorization = `aut_${yield* random.uuidV7()}`
+    const now = yield* Clock.currentTimeMillis
+    const plan = yield* ops.planOpen(offer, {
+      origin,
+      agent,
+      purchase: id,
+      limit: limitUsd.value,
+      validityMillis: Math.min(Duration.toMillis(maxValidity), Duration.toMillis(budget.plan.window)),
+      idempotencyKey: authorization
+    })
+    yield* ledger.authorize({
+      purchase: Option.none(),
+      authorization: Ledger.newAuthorization({
+        id: authorization,
+        session: id,
+        plan: new Rails.Plan({ ...plan, rail: rail.name }),
+        holdUsd: limitUsd.value,
+        drawUsd: 0n,
+        counters: budget.counters(who),
+        origin,
+        now
+      }),
+      limits,
+      session: Option.some(
+        new Ledger.SessionRecord({
+          id,
+          rail: rail.name,
+          origin,
+          key,
+          authorization,
+          limitUsd: limitUsd.value,
+          spentUsd: 0n,
+          reservedUsd: 0n,
+          state: "establishing",
+          expiresAt: plan.spendableUntil ?? now + Duration.toMillis(maxValidity)
+        })
+      )
+    })
+    const established = yield* Effect.exit(restore(ops.establish(plan)))
+    if (Exit.isSuccess(established)) {
+      const handle = established.value
+      yield* ledger.updateSession(id, {
+        handle,
+        state: "live",
+        expiresAt: handle.expiresAt,
+        limitUsd: usd(handle.limit)
+      })
+      const live: Live = { rail, ops, id, key, handle }
+      yield* Ref.update(state, (now) => ({ ...now, live: new Map(now.live).set(key, live) }))
+      return live
+    }
+    const refused = Exit.findErrorOption(established).pipe(Option.filter(isRefusal))
+    yield* ledger.judged(authorization, {
+      state: Option.isSome(refused) ? "released" : "unknown",
+      evidence: Option.isSome(refused)
+        ? new Rails.Evidence({
+          rank: "attested",
+          what: refused.value._tag === "Unavailable" ? "not sent" : "refused by the session endpoint"
+        })
+        : new Rails.Evidence({ rank: "presumed", what: "no answer from the session endpoint" })
+    })
+    yield* ledger.updateSession(id, { state: Option.isSome(refused) ? "closed" : "closing" })
+    return yield* Effect.failCause(established.cause)
+  })
+
+  const usable = Effect.fnUntraced(function*(live: Live, price: bigint) {
+    const now = yield* Clock.currentTimeMillis
+    if (now >= live.handle.expiresAt - expiryMarginMillis) return false
+    const record = yield* ledger.session(live.id)
+    return Option.exists(
+      record,
+      (it) => it.state === "live" && it.spentUsd + it.reservedUsd + price <= it.limitUsd
+    )
+  })
+
+  const acquire = Effect.fnUntraced(function*(need: Need): Effect.fn.Return<Live, SessionFailure> {
+    const key = keyOf(need.agent, need.origin, need.rail, need.ops, need.offer)
+    const present = (yield* Ref.get(state)).live.get(key)
+    if (present !== undefined && (yield* usable(present, usd(need.offer.units)))) return present
+    const deferred = Deferred.makeUnsafe<Live, SessionFailure>()
+    type Turn = { readonly mine: boolean; readonly opening: Deferred.Deferred<Live, SessionFailure> }
+    const { mine, opening } = yield* Ref.modify(state, (now): readonly [Turn, State] => {
+      const running = now.opening.get(key)
+      if (running !== undefined) return [{ mine: false, opening: running }, now]
+      // Somebody may have finished between our look and this one: then his session is as good as a new one.
+      const other = now.live.get(key)
+      if (other !== undefined && other.id !== present?.id) {
+        Deferred.doneUnsafe(deferred, Effect.succeed(other))
+        return [{ mine: false, opening: deferred }, now]
+      }
+      return [{ mine: true, opening: deferred }, { ...now, opening: new Map(now.opening).set(key, deferred) }]
+    })
+    if (mine) {
+      yield* Effect.uninterruptibleMask((restore) => open(need, key, present, restore)).pipe(
+        Effect.onExit((exit) =>
+          Effect.andThen(
+            Ref.update(state, (now) => ({ ...now, opening: without(now.opening, key) })),
+            Deferred.done(deferred, exit)
+          )
+        ),
+        Effect.forkIn(scope)
+      )
+    }
+    return yield* Deferred.await(opening)
+  })
+
+  const resolve = Effect.fnUntraced(function*(live: Live, draw: Ledger.Authorization) {
+    for (let attempt = 0; attempt < resolveAttempts; attempt++) {
+      // Our own count is read before the authority's: whatever it has beyond ours was not ours at that moment.
+      const before = yield* ledger.session(live.id)
+      const current = yield* ledger.authorization(draw.id)
+      if (Option.isNone(before) || Option.isNone(current)) return { _tag: "Open" } as const
+      if (current.value.state === "released") return { _tag: "Unspent" } as const
+      if (current.value.state === "settled") return { _tag: "Spent", usd: current.value.spentUsd } as const
+      const figures = yield* Effect.option(live.ops.inspect(live.handle))
+      if (Option.isNone(figures)) return { _tag: "Open" } as const
+      const spent = usd(figures.value.spent)
+      const evidence = new Rails.Evidence({ rank: "attested", what: "figure of the session endpoint" })
+      if (spent <= before.value.spentUsd) {
+        yield* ledger.judged(draw.id, { state: "released", evidence })
+        return { _tag: "Unspent" } as const
+      }
+      const beyond = spent - before.value.spentUsd
+      if (beyond > before.value.reservedUsd) yield* Effect.forkIn(close(live, "suspect"), scope)
+      if (before.value.reservedUsd === draw.drawUsd || beyond > before.value.reservedUsd) {
+        yield* ledger.judged(draw.id, { state: "settled", spentUsd: beyond, evidence })
+        return { _tag: "Spent", usd: beyond } as const
+      }
+      yield* Effect.sleep(Duration.millis(50 * 2 ** attempt))
+    }
+    return { _tag: "Open" } as const
+  })
+
+  const closeAll = Effect.gen(function*() {
+    const { live } = yield* Ref.get(state)
+    yield* Effect.forEach(
+      live.values(),
+      (one) => Effect.ignore(Effect.timeoutOption(close(one, "closing"), closeTimeout)),
+      { concurrency: "unbounded", discard: true }
+    )
+  })
+  yield* Effect.addFinalizer(() => closeAll)
+
+  return Session.of({
+    acquire,
+    resolve,
+    closeAll,
+    cover: (agent, origin, method, path) =>
+      Effect.gen(function*() {
+        const { live, routes } = yield* Ref.get(state)
+        if (live.size === 0) return Option.none()
+        const route = routes.get(routeOf(agent, origin, method, path))
+        const session = route && live.get(route.key)
+        if (route === undefined || session === undefined) return Option.none()
+        const now = yield* Clock.currentTimeMillis
+        return now < session.handle.expiresAt - expiryMarginMillis
+          ? Option.some({ live: session, offer: route.offer })
+          : Option.none()
+      }),
+    isLive: ({ agent, offer, ops, origin, rail }) =>
+      Effect.flatMap(Ref.get(state), ({ live }) => {
+        const present = live.get(keyOf(agent, origin, rail, ops, offer))
+        return present === undefined
+          ? Effect.succeed(false)
+          : Effect.orElseSucceed(usable(present, usd(offer.units)), () => false)
+      }),
+    learn: (live, agent, method, path, offer, origin) =>
+      Ref.update(state, (now) => {
+        const route = routeOf(agent, origin, method, path)
+        const known = now.routes.get(route)
+        if (known !== undefined && known.key === live.key && known.offer.units === offer.units) return now
+        const routes = new Map(now.routes)
+        if (routes.size >= maxRoutes) routes.delete(routes.keys().next().value!)
+        return { ...now, routes: routes.set(route, { key: live.key, offer }) }
+      }),
+    forget: (agent, origin, method, path) =>
+      Ref.update(state, (now) => ({ ...now, routes: without(now.routes, routeOf(agent, origin, method, path)) })),
+    expire: (live) => close(live, "closing"),
+    suspect: (live) => close(live, "suspect"),
+    find: (id) =>
+      Effect.map(Ref.get(state), ({ live }) => Option.fromUndefinedOr([...live.values()].find((one) => one.id === id)))
+  })
+})
+
+/**
+ * Sessions over the ledger and the budget of the program. Closing the layer's scope closes every session.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Session,
+  never,
+  Ledger.Ledger | Budget.Budget | SecureRandom.SecureRandom
+> = Layer.effect(Session, make)

@@ -1,0 +1,93 @@
+/**
+ * Names of what is measured: span attributes and metrics. None of them ever carries a credential, a token, a query string
+ * or a word of a merchant.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Amount from "./Amount.ts"
+
+/**
+ * Payments that came to an end, by rail and outcome.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const payments = Metric.counter("mpp_payments_total", {
+  description: "Payments, by rail and outcome",
+  incremental: true
+})
+
+/**
+ * Micro-dollars that moved, by rail.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const amount = Metric.counter("mpp_spent_microdollars_total", {
+  description: "Micro-dollars spent, by rail",
+  incremental: true,
+  bigint: true
+})
+
+/**
+ * Time from the demand to the paid answer, by rail.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const latency = Metric.timer("mpp_payment_duration", {
+  description: "Time from the authorisation to the paid answer, by rail"
+})
+
+/**
+ * Micro-dollars that may still be spent in the agent's window.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const budgetLeft = Metric.gauge("mpp_budget_left_microdollars", {
+  description: "Micro-dollars left in the agent's window",
+  bigint: true
+})
+
+/**
+ * How a payment ended, for the metric's label.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome = "paid" | "undelivered" | "rejected" | "uncertain" | "void"
+
+/**
+ * Counts a payment that came to an end.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const count = (rail: string, outcome: Outcome, spentUsd: bigint): Effect.Effect<void> =>
+  Effect.andThen(
+    Metric.update(Metric.withAttributes(payments, { rail, outcome }), 1),
+    spentUsd > 0n ? Metric.update(Metric.withAttributes(amount, { rail }), spentUsd) : Effect.void
+  )
+
+/**
+ * What a span of a payment says.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const attributes = (payment: {
+  readonly rail: string
+  readonly origin: string
+  readonly usd: bigint
+  readonly id: string
+  readonly choice?: string
+}): Record<string, unknown> => ({
+  "mpp.rail": payment.rail,
+  "mpp.origin": payment.origin,
+  "mpp.amount.usd": Amount.formatUsd(payment.usd),
+  "mpp.payment.id": payment.id,
+  ...(payment.choice === undefined ? {} : { "mpp.choice": payment.choice })
+})

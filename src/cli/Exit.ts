@@ -1,0 +1,76 @@
+/**
+ * How the executable ends.
+ *
+ * @since 0.1.0
+ */
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import type { PaymentError, Reason } from "../PaymentError.ts"
+
+/**
+ * The statuses that the process exits with.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const status = {
+  done: 0,
+  failed: 1,
+  /** A flag, an argument or a setting that cannot be. */
+  usage: 2,
+  /** Refused here, before anything was signed: budget, policy, no payable offer, funds. */
+  refused: 3,
+  /** The server refused the payment. */
+  rejected: 4,
+  /** Paid, or possibly paid, and not delivered. */
+  undelivered: 5,
+  /** Rate limited or unavailable, still so after all waiting. */
+  unavailable: 6,
+  interrupted: 130
+} as const
+
+/**
+ * A command that ended with this status. What there was to say has been said.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Exited extends Schema.TaggedError<Exited>()("Exited", { status: Schema.Int }) {
+  override readonly [Runtime.errorExitCode] = this.status
+  override readonly [Runtime.errorReported] = false
+}
+
+/**
+ * The command was called in a way that cannot be carried out.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Usage extends Schema.TaggedError<Usage>()("Usage", { message: Schema.String }) {}
+
+const ofReason: { readonly [Tag in Reason["_tag"]]: number } = {
+  BudgetExceeded: status.refused,
+  PolicyDenied: status.refused,
+  NoPayableOffer: status.refused,
+  SessionRequired: status.refused,
+  InsufficientFunds: status.refused,
+  WalletError: status.refused,
+  PaymentRejected: status.rejected,
+  TokenExpired: status.rejected,
+  ProtocolError: status.rejected,
+  PaidUndelivered: status.undelivered,
+  PaymentUncertain: status.undelivered,
+  RateLimited: status.unavailable,
+  Unavailable: status.unavailable,
+  ChainError: status.failed,
+  LedgerUnavailable: status.failed
+}
+
+/**
+ * The status of a payment that failed. Money that is gone, or may be, comes before the reason.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const statusOf = (error: Pick<PaymentError, "money"> & { readonly reason: { readonly _tag: Reason["_tag"] } }) =>
+  error.money === "spent" || error.money === "unknown" ? status.undelivered : ofReason[error.reason._tag]

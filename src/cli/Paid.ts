@@ -1,0 +1,152 @@
+/**
+ * What was paid for the request of this command, as the ledger has it.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Amount from "../Amount.ts"
+import * as Asset from "../Asset.ts"
+import * as Attempt from "../Attempt.ts"
+import * as Demand from "../Demand.ts"
+import * as Ledger from "../Ledger.ts"
+import * as Offer from "../Offer.ts"
+import * as PaymentError from "../PaymentError.ts"
+import type { JsonObject } from "./Output.ts"
+
+/**
+ * A purchase, and the authorisation that pays for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Paid {
+  readonly purchase: Ledger.Purchase
+  readonly authorization: Ledger.Authorization
+  readonly asset: Option.Option<Asset.Asset>
+}
+
+/**
+ * The newest purchase since an instant whose authorisation took money, or still may.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const since = Effect.fnUntraced(function*(instant: number) {
+  const ledger = yield* Ledger.Ledger
+  const table = yield* Asset.Table
+  const found = (yield* ledger.purchases)
+    .filter(({ purchase }) => purchase.createdAt >= instant)
+    .flatMap(({ authorizations, purchase }) =>
+      authorizations
+        .filter(({ state }) => state !== "released")
+        .map((authorization) => ({ purchase, authorization }))
+    )
+    .toSorted((a, b) => a.authorization.createdAt - b.authorization.createdAt)
+    .at(-1)
+  return Option.map(Option.fromUndefinedOr(found), ({ authorization, purchase }): Paid => ({
+    purchase,
+    authorization,
+    asset: table.find(authorization.plan.network, authorization.plan.asset)
+  }))
+})
+
+/**
+ * Whether the content was read to its end.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isDelivered = ({ purchase }: Paid): boolean => purchase.delivery === "delivered"
+
+/** A receipt in its three words; what else is in it may identify the payer. */
+const receiptOf = (answer: Demand.Answer, now: number): JsonObject | null =>
+  Option.match(Demand.read(answer, now).receipt, {
+    onNone: () => null,
+    onSome: (receipt) => {
+      switch (receipt.protocol) {
+        case "mpp":
+          return {
+            reference: Offer.cleanText(receipt.reference),
+            status: receipt.status,
+            timestamp: Offer.cleanText(receipt.timestamp)
+          }
+        case "mpp/1.0":
+          return { reference: Offer.cleanText(receipt.sessionId), status: "success", timestamp: null }
+        case "x402":
+          return {
+            reference: Offer.cleanText(receipt.transaction),
+            status: receipt.success ? "success" : "failure",
+            timestamp: null
+          }
+      }
+    }
+  })
+
+const decimal = ({ asset, authorization }: Paid): string =>
+  Option.match(asset, {
+    onNone: () => Amount.formatUsd(authorization.spentUsd),
+    onSome: ({ decimals }) => Amount.format(authorization.plan.units, decimals)
+  })
+
+const symbol = ({ asset, authorization }: Paid): string =>
+  Option.match(asset, { onNone: () => authorization.plan.asset, onSome: (known) => known.symbol })
+
+/**
+ * The payment as a document, with the receipt of the answer.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Omit<Demand.Answer, "body">) {
+  const { authorization, purchase } = paid
+  return {
+    id: purchase.id,
+    rail: authorization.plan.rail,
+    amount: decimal(paid),
+    units: authorization.plan.units.toString(),
+    asset: symbol(paid),
+    network: authorization.plan.network,
+    payee: authorization.plan.payee,
+    state: authorization.state,
+    delivered: isDelivered(paid),
+    receipt: receiptOf({ ...answer, body: undefined }, yield* Clock.currentTimeMillis)
+  }
+})
+
+/**
+ * The payment in one line.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const toLine = (paid: Paid): string => {
+  const { plan, state } = paid.authorization
+  const to = plan.payee === "" ? paid.purchase.origin : plan.payee
+  return `paid ${decimal(paid)} ${symbol(paid)} (${plan.units} units on ${plan.network}) to ${to} over ${plan.rail}: ` +
+    `${state}, ${isDelivered(paid) ? "delivered" : "not delivered"}`
+}
+
+/**
+ * The failure of a command that ended after something was sent, and before the content was there.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const undelivered = ({ authorization, purchase }: Paid): PaymentError.PaymentError => {
+  const { evidence, plan, state } = authorization
+  const said = { rail: plan.rail, evidence: Attempt.evidenceJson(evidence) }
+  const spent = state === "settled" || state === "presumed"
+  return new PaymentError.PaymentError({
+    reason: spent
+      ? new PaymentError.PaidUndelivered(said)
+      : new PaymentError.PaymentUncertain({
+        ...said,
+        ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil })
+      }),
+    money: spent ? "spent" : "unknown",
+    origin: purchase.origin,
+    paymentId: purchase.id
+  })
+}

@@ -1,0 +1,43 @@
+/**
+ * `mpp demo`: the whole story on a chain of its own.
+ *
+ * @since 0.1.0
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import { Exited, status } from "../Exit.ts"
+import * as Output from "../Output.ts"
+
+/** Loaded when it is asked for: it needs a chain and a compiler that nothing else does. */
+const load = Effect.tryPromise(() => import("../demo/Demo.ts"))
+
+const run = Effect.fnUntraced(function*(input: { readonly requests: number; readonly blockTime: number }) {
+  const json = yield* Output.Json
+  const ended = (message: string) =>
+    Effect.andThen(Output.note(message), Effect.fail(new Exited({ status: status.failed })))
+  const demo = yield* Effect.catch(load, () =>
+    ended("The demo needs the optional packages @foundry-rs/anvil and solc, and could not load them"))
+  return yield* Effect.catch(demo.run({ ...input, json }), (error) => ended(error.message))
+})
+
+/**
+ * @category commands
+ * @since 0.1.0
+ */
+export const command = Command.make("demo", {
+  requests: Flag.Int("requests").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription("How many paid requests to make"),
+    Flag.filter((count) => count >= 1 && count <= 10_000, () => "Expected a number from 1 to 10000"),
+    Flag.withDefault(25)
+  ),
+  blockTime: Flag.Finite("block-time").pipe(
+    Flag.withMetavar("SECONDS"),
+    Flag.withDescription("How often the local chain makes a block"),
+    Flag.filter((seconds) => seconds > 0 && seconds <= 60, () => "Expected seconds, above 0 and up to 60"),
+    Flag.withDefault(2)
+  )
+}, run).pipe(
+  Command.withDescription("Pay 25 requests on a local chain: sessions, x402, a budget, and failures on purpose")
+)

@@ -1,0 +1,51 @@
+/**
+ * The merchant of the demo: sells quotes, by session and by x402 alike.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import type { Asset } from "../../Asset.ts"
+import * as Paywall from "../../merchant/Paywall.ts"
+import * as Faults from "./Faults.ts"
+
+/**
+ * What one request costs, in US dollars.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const price = "0.01"
+
+/**
+ * The routes of the merchant, with the faults in front of them.
+ *
+ * @category routes
+ * @since 0.1.0
+ */
+export const routes = (options: {
+  readonly origin: string
+  readonly payTo: string
+  readonly asset: Asset
+  /** Where its sessions are opened. */
+  readonly endpoint: string
+}) =>
+  Layer.merge(
+    Faults.middleware,
+    Paywall.route("GET", "/quotes", { price, description: "A page of quotes" }, Faults.whileServing(quotes))
+  ).pipe(
+    Layer.provide(Paywall.layer({
+      origin: options.origin,
+      ways: [
+        Paywall.sessions({ endpoint: options.endpoint }),
+        Paywall.x402({ accepts: [{ asset: options.asset, payTo: options.payTo }] })
+      ]
+    }))
+  )
+
+const quotes = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ url }) => HttpServerResponse.jsonUnsafe({ url, quotes: ["buy low", "sell high"] })
+)

@@ -1,0 +1,213 @@
+/**
+ * What the ledger keeps: purchases, authorisations and sessions, and what is said of them.
+ *
+ * Amounts named `usd` are micro-dollars; amounts named `units` are base units of the plan's asset.
+ *
+ * @since 0.1.0
+ */
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Limit } from "../Budget.ts"
+import { Evidence, Plan, SessionHandle } from "../Rails.ts"
+
+const Usd = Schema.BigIntFromString
+
+/**
+ * The state of an authorisation.
+ *
+ * - `signed`: limits held, plan written; from here bytes may have left
+ * - `unknown`: no answer can be trusted, or its owner is gone
+ * - `rejected`: the server says no, and may still take it
+ * - `settled`: money moved
+ * - `presumed`: can no longer become spent and no evidence was to be had in time: counted as spent, flagged
+ * - `released`: proven void; the hold is returned
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const State = Schema.Literals(["signed", "unknown", "rejected", "settled", "presumed", "released"])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type State = typeof State.Type
+
+/**
+ * How far a purchase came.
+ *
+ * - `open`: its owner is at work
+ * - `delivering`: the answer is in the caller's hands, its body not read to the end
+ * - `delivered`: read to its end
+ * - `broken`: the body was cut
+ * - `undelivered`: its owner ended without content
+ * - `abandoned`: resumed once without success, or given up by hand; the next equal request is a new purchase
+ * - `void`: its authorisation was proven void, so nothing was bought
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Delivery = Schema.Literals([
+  "open",
+  "delivering",
+  "delivered",
+  "broken",
+  "undelivered",
+  "abandoned",
+  "void"
+])
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Delivery = typeof Delivery.Type
+
+/**
+ * One logical request of the caller.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Purchase extends Schema.Class<Purchase>("effect-mpp/Ledger/Purchase")({
+  id: Schema.String,
+  /** The caller's key, or the digest of all that selects the content. */
+  key: Schema.String,
+  agent: Schema.String,
+  origin: Schema.String,
+  method: Schema.String,
+  path: Schema.String,
+  /** The price that policy approved; what can be taken never exceeds it. */
+  approvedUsd: Usd,
+  delivery: Delivery,
+  /** How often an equal request claimed it. */
+  resumes: Schema.Natural,
+  /** The fiber and process that work on it. */
+  owner: Schema.String,
+  /** Why this offer was chosen. */
+  choice: Schema.String,
+  createdAt: Schema.Natural
+}) {}
+
+/**
+ * One thing that can move money, and the budget held for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Authorization extends Schema.Class<Authorization>("effect-mpp/Ledger/Authorization")({
+  id: Schema.String,
+  /** The purchase it pays for; absent for a session's limit, which serves many. */
+  purchase: Schema.optionalKey(Schema.String),
+  /** The session that it opens or draws on. */
+  session: Schema.optionalKey(Schema.String),
+  plan: Plan,
+  state: State,
+  /** What it holds of the budget, and what of that is still exposed. A draw holds nothing: its session does. */
+  holdUsd: Usd,
+  exposedUsd: Usd,
+  spentUsd: Usd,
+  /** What a draw takes from its session. */
+  drawUsd: Usd,
+  /** The counters that it counts in: `agent:...`, `wallet:...`, `origin:...`. */
+  counters: Schema.Array(Schema.String),
+  origin: Schema.String,
+  evidence: Schema.Array(Evidence),
+  createdAt: Schema.Natural,
+  updatedAt: Schema.Natural
+}) {}
+
+/**
+ * The state of a session. A `suspect` one took more than was asked for, and is not drawn on again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const SessionState = Schema.Literals([
+  "establishing",
+  "live",
+  "expired",
+  "suspect",
+  "closing",
+  "closed",
+  "presumed"
+])
+
+/**
+ * Pre-authorised spending with one merchant.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class SessionRecord extends Schema.Class<SessionRecord>("effect-mpp/Ledger/SessionRecord")({
+  id: Schema.String,
+  rail: Schema.String,
+  origin: Schema.String,
+  /** Agent, origin and the rail's own key: what may share this session. */
+  key: Schema.String,
+  /** The authorisation that holds its limit. */
+  authorization: Schema.String,
+  handle: Schema.optionalKey(SessionHandle),
+  limitUsd: Usd,
+  /** Settled draws. */
+  spentUsd: Usd,
+  /** Draws in flight, or of unknown outcome. */
+  reservedUsd: Usd,
+  state: SessionState,
+  expiresAt: Schema.Natural
+}) {}
+
+/**
+ * What stands in a counter at this moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Standing {
+  readonly spent: bigint
+  readonly exposed: bigint
+  readonly count: number
+}
+
+/**
+ * What is to be authorised.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Draft {
+  /** The purchase to begin, or to go on with if one of this id exists. */
+  readonly purchase: Option.Option<Purchase>
+  readonly authorization: Authorization
+  readonly limits: ReadonlyArray<Limit>
+  /** The session that an authorisation of kind `open` begins. */
+  readonly session: Option.Option<SessionRecord>
+}
+
+/**
+ * What became known of an authorisation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Judgement {
+  readonly state: Exclude<State, "signed">
+  /** Micro-dollars that moved; for `settled` and `presumed`. */
+  readonly spentUsd?: bigint | undefined
+  readonly evidence: Evidence
+}
+
+/**
+ * What the ledger remembers of an origin's conduct.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Conduct {
+  /** Purchases abandoned within the window. */
+  readonly abandoned: number
+  /** Authorisations refused within the window. */
+  readonly refused: number
+  /** Micro-dollars that hang in `rejected` or `unknown` authorisations. */
+  readonly hangingUsd: bigint
+}

@@ -1,0 +1,6 @@
+/**
+ * Layers for tests of programs that pay. Local chains are in `effect-mpp/testing/chain`, since they need optional peers.
+ *
+ * @since 0.1.0
+ */
+export * as AgentTest from "./AgentTest.ts"

@@ -1,0 +1,71 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Json from "../../../src/wire/Json.ts"
+import * as Receipt from "../../../src/wire/mpp/Receipt.ts"
+
+const members = {
+  method: "tempo",
+  reference: "0x1234",
+  status: "success" as const,
+  timestamp: "2025-01-21T12:00:00.000Z"
+}
+
+// Published by another implementation: members in canonical order.
+const published =
+  "eyJtZXRob2QiOiJ0ZW1wbyIsInJlZmVyZW5jZSI6IjB4MTIzNCIsInN0YXR1cyI6InN1Y2Nlc3MiLCJ0aW1lc3RhbXAiOiIyMDI1LTAxLTIxVDEyOjAwOjAwLjAwMFoifQ"
+
+describe("Receipt.decode", () => {
+  it.each([published, `${published}==`, ` ${published} `, Json.toBase64(members)])("reads %s", (header) => {
+    assert.deepStrictEqual(Receipt.decode(header), Option.some({ protocol: "mpp", ...members, members }))
+  })
+
+  it("keeps what the method adds", () => {
+    const session = { ...members, intent: "session", channelId: "0x1234", acceptedCumulative: "50", spent: "25" }
+    const receipt = Option.getOrThrow(Receipt.decode(Json.toBase64Url(session)))
+    assert.deepStrictEqual(receipt.protocol === "mpp" ? receipt.members : undefined, session)
+  })
+
+  it("does without what a receipt may lack, and cleans what it says", () => {
+    assert.deepInclude(
+      Option.getOrThrow(Receipt.decode(Json.toBase64Url({ status: "success", method: "a\u202eb\nc" }))),
+      { method: "a b c", reference: "", timestamp: "" }
+    )
+  })
+
+  it.each<readonly [string, string]>([
+    ["a failure", Json.toBase64Url({ ...members, status: "failed" })],
+    ["no method", Json.toBase64Url({ ...members, method: null })],
+    ["no JSON", "eXkgd3Jvbmc"],
+    ["nothing", ""],
+    ["an odd session", Json.toBase64Url({ sessionId: "a/b", amountUsdc: "1", remainingUsdc: "1" })],
+    ["money in an odd form", Json.toBase64Url({ sessionId: "a", amountUsdc: "1e3", remainingUsdc: "1" })]
+  ])("takes %s for no receipt", (_, header) => {
+    assert.isTrue(Option.isNone(Receipt.decode(header)))
+  })
+
+  it("undoes both encodings", () => {
+    const draw = { sessionId: "sess_1", amount: 1_000n, remaining: 999_000n }
+    assert.deepStrictEqual(
+      Receipt.decode(Receipt.encodeSeed(draw)),
+      Option.some({ protocol: "mpp/1.0", ...draw })
+    )
+    assert.deepStrictEqual(
+      Receipt.decode(Receipt.encode({ method: "tempo", reference: "0x1", timestamp: "t", members: { status: "no" } })),
+      Option.some({
+        protocol: "mpp",
+        method: "tempo",
+        reference: "0x1",
+        timestamp: "t",
+        status: "success",
+        members: { status: "success", method: "tempo", reference: "0x1", timestamp: "t" }
+      })
+    )
+  })
+
+  it.prop("never throws", [Schema.String, Schema.JsonObject], ([text, json]) => {
+    Receipt.decode(text)
+    Receipt.decode(Json.toBase64(json))
+    Receipt.decode(Json.toBase64({ ...members, ...json }))
+  })
+})
