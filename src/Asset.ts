@@ -220,9 +220,11 @@ export const parse = (entry: string): Option.Option<Asset> => {
   )
 }
 
-const AssetFromEntry = Schema.String.check(Schema.makeFilter<string>((entry) =>
-  Option.isSome(parse(entry)) || "Expected network/address:symbol:decimals, optionally followed by :name:version"
-))
+const AssetFromEntry = Schema.String.check(
+  Schema.makeFilter<string>((entry) =>
+    Option.isSome(parse(entry)) || "Expected network/address:symbol:decimals, optionally followed by :name:version"
+  )
+)
 
 /**
  * The assets of `MPP_ASSETS`, comma separated.

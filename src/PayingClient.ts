@@ -55,7 +55,9 @@ export const maxRedirects = 5
 const maxDemandBytes = 256 * 1024
 
 /** Where the chain of redirects began: payment never crosses an origin. */
-const FirstUrl = Context.Reference<URL | undefined>("effect-mpp/PayingClient/FirstUrl", { defaultValue: () => undefined })
+const FirstUrl = Context.Reference<URL | undefined>("effect-mpp/PayingClient/FirstUrl", {
+  defaultValue: () => undefined
+})
 
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
 
@@ -74,7 +76,15 @@ const purchaseKey = (agent: string, request: Request, url: URL): string => {
     : ""
   return sha256(stringToHex(JSON.stringify(
     idempotency === undefined
-      ? [agent, request.method, url.origin, url.pathname, url.search, content, selecting.map((name) => request.headers[name] ?? "")]
+      ? [
+        agent,
+        request.method,
+        url.origin,
+        url.pathname,
+        url.search,
+        content,
+        selecting.map((name) => request.headers[name] ?? "")
+      ]
       : [agent, request.method, url.origin, url.pathname, url.search, idempotency]
   )))
 }
@@ -228,24 +238,25 @@ export const layer: Layer.Layer<PayingClient, never, Transport.Transport | Payme
  * @category layers
  * @since 0.1.0
  */
-export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, PayingClient | Transport.Transport> = Layer.effect(
-  HttpClient.HttpClient,
-  Effect.gen(function*() {
-    const client = yield* PayingClient
-    const transport = yield* Transport.Transport
-    const dropIn = HttpClient.makeWith(
-      (effect: Effect.Effect<Request, HttpError>) =>
-        Effect.flatMap(effect, (request) =>
-          Effect.catchTag(
-            client.postprocess(Effect.succeed(request)),
-            "PaymentError",
-            (error) => Effect.fail(asStatusCodeError(error, request))
-          )),
-      transport.preprocess
-    )
-    return Transport.markPaying(dropIn, transport)
-  })
-)
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, PayingClient | Transport.Transport> = Layer
+  .effect(
+    HttpClient.HttpClient,
+    Effect.gen(function*() {
+      const client = yield* PayingClient
+      const transport = yield* Transport.Transport
+      const dropIn = HttpClient.makeWith(
+        (effect: Effect.Effect<Request, HttpError>) =>
+          Effect.flatMap(effect, (request) =>
+            Effect.catchTag(
+              client.postprocess(Effect.succeed(request)),
+              "PaymentError",
+              (error) => Effect.fail(asStatusCodeError(error, request))
+            )),
+        transport.preprocess
+      )
+      return Transport.markPaying(dropIn, transport)
+    })
+  )
 
 const asStatusCodeError = (error: PaymentError.PaymentError, request: Request) =>
   new HttpClientError.HttpClientError({
@@ -259,4 +270,3 @@ const asStatusCodeError = (error: PaymentError.PaymentError, request: Request) =
       description: error.message
     })
   })
-

@@ -267,7 +267,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   ) {
     const work = yield* workFor(exchange, given)
     const { agent } = work
-    const { method, origin, path } = exchange
+    const { origin } = exchange
     const refused = refuse(work)
     const none = { content: Option.none<A>(), unusable: undefined }
     const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
@@ -286,7 +286,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
         return yield* Purchase.fail(work, outcome.reason, outcome.money)
       case "Void": {
         yield* Effect.ignore(ledger.delivered(work.id, "void"))
-        yield* session.forget(agent, origin, method, path)
+        yield* session.forget(Purchase.routeOf(exchange, agent))
         // The limit is used up, or the price has changed: the demand that follows tells.
         if (outcome.reason._tag === "PaymentRejected") return none
         return exchange.repeatable
@@ -302,8 +302,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const given = yield* CurrentOptions
     const excluded = new Set<string>()
     if (!exchange.authorized && Option.isNone(exchange.obstacle)) {
-      const agent = given.agent ?? options.agent
-      const cover = yield* session.cover(agent, exchange.origin, exchange.method, exchange.path)
+      const cover = yield* session.cover(Purchase.routeOf(exchange, given.agent ?? options.agent))
       if (Option.isSome(cover) && covers(cover.value, given, ceilingOf(given))) {
         const { content, unusable } = yield* attachFirst(exchange, given, cover.value)
         if (Option.isSome(content)) return content.value

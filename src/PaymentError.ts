@@ -34,7 +34,9 @@ export class SessionRequired extends Schema.TaggedError<SessionRequired>()("Sess
 }) {
   override get message() {
     return "This resource is sold by session only and no session could be opened: " +
-      `${listRefused(this.refused)}. List the origin in MPP_SESSION_ORIGINS and set TEMPO_CREDENTIAL to allow sessions there`
+      `${
+        listRefused(this.refused)
+      }. List the origin in MPP_SESSION_ORIGINS and set TEMPO_CREDENTIAL to allow sessions there`
   }
 }
 
@@ -122,7 +124,9 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
       ? `The price of ${dollars(this.requested)} is above the ceiling of ${dollars(this.limit)} for one request. ` +
         "Raise MPP_MAX_PRICE, or Payment.with({ max }), if it is worth it"
       : `Paying ${dollars(this.requested)} would go over the ${this.scope} limit of ${dollars(this.limit)}: ` +
-        `${dollars(this.spent)} are spent and ${dollars(this.exposed)} are held. Raise the budget, or wait for its window`
+        `${dollars(this.spent)} are spent and ${
+          dollars(this.exposed)
+        } are held. Raise the budget, or wait for its window`
   }
 }
 
@@ -156,7 +160,9 @@ export class NoPayableOffer extends Schema.TaggedError<NoPayableOffer>()("NoPaya
   merchantText: MerchantText
 }) {
   override get message() {
-    return `None of the ${this.offers.length + this.refused.length} ways to pay can be used: ${listRefused(this.refused)}`
+    return `None of the ${this.offers.length + this.refused.length} ways to pay can be used: ${
+      listRefused(this.refused)
+    }`
   }
 }
 

@@ -41,6 +41,17 @@ export interface Work<A, E, R> {
 }
 
 /**
+ * The route of a request, as sessions know it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const routeOf = (
+  { method, origin, path }: { readonly method: string; readonly origin: string; readonly path: string },
+  agent: string
+): Session.Route => ({ agent, origin, method, path })
+
+/**
  * A failure of this purchase, with what it means for the money.
  *
  * @category errors
@@ -155,7 +166,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       })
       switch (outcome._tag) {
         case "Content": {
-          yield* session.learn(live, work.agent, work.exchange.method, work.exchange.path, offer, work.exchange.origin)
+          yield* session.learn(routeOf(work.exchange, work.agent), { live, offer })
           return outcome
         }
         case "Again": {

@@ -225,11 +225,14 @@ export interface SessionOps {
   /** Two offers of one origin with the same key are served by the same session. */
   readonly key: (offer: Offer) => string
   /** The plan of kind `open`. Pure, like every plan. */
-  readonly planOpen: (offer: Offer, context: PlanContext & {
-    readonly limit: bigint
-    readonly validityMillis: number
-    readonly idempotencyKey: string
-  }) => Effect.Effect<Plan, PaymentError.PolicyDenied>
+  readonly planOpen: (
+    offer: Offer,
+    context: PlanContext & {
+      readonly limit: bigint
+      readonly validityMillis: number
+      readonly idempotencyKey: string
+    }
+  ) => Effect.Effect<Plan, PaymentError.PolicyDenied>
   /** Carries an `open` plan out. Repeating it with the same plan never opens a second session. */
   readonly establish: (plan: Plan) => Effect.Effect<
     SessionHandle,

@@ -82,7 +82,9 @@ const make = Effect.gen(function*() {
         yield* ledger.judged(id, { state: "unknown", evidence: verdict.value.evidence })
       }
       yield* ledger.judged(id, Ledger.judgement(verdict.value, asset.value))
-    } else if (authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)) {
+    } else if (
+      authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)
+    ) {
       yield* ledger.judged(id, { state: "presumed", spentUsd: authorization.holdUsd, evidence: presumed })
     }
   })

@@ -12,35 +12,22 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-import * as Amount from "./Amount.ts"
-import { sessionUsdc } from "./Asset.ts"
-import * as Budget from "./Budget.ts"
+import type * as Budget from "./Budget.ts"
 import * as Ledger from "./Ledger.ts"
 import type { Offer } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
+import * as Establish from "./session/Establish.ts"
+import { type Live, type Need, type SessionFailure, usd } from "./session/Establish.ts"
 
-/**
- * A live session together with the rail that keeps it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Live {
-  readonly rail: Rails.Rail
-  readonly ops: Rails.SessionOps
-  readonly id: string
-  readonly key: string
-  readonly handle: Rails.SessionHandle
-}
+export type { Live, Need, SessionFailure } from "./session/Establish.ts"
 
 /**
  * A session that covers a route, and the offer that was seen there: what is drawn when its credential goes out with the
@@ -66,38 +53,18 @@ export type Resolution =
   | { readonly _tag: "Open" }
 
 /**
- * Why a session could not be had.
- *
- * @category errors
- * @since 0.1.0
- */
-export type SessionFailure =
-  | PaymentError.BudgetExceeded
-  | PaymentError.LedgerUnavailable
-  | PaymentError.PolicyDenied
-  | PaymentError.PaymentRejected
-  | PaymentError.ProtocolError
-  | PaymentError.RateLimited
-  | PaymentError.Unavailable
-
-/**
- * What a session is needed for.
+ * Where a tariff was seen.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Need {
-  readonly rail: Rails.Rail
-  readonly ops: Rails.SessionOps
-  readonly offer: Offer
-  readonly origin: string
+export interface Route {
   readonly agent: string
-  /** How many paid requests the program expects to make. */
-  readonly expected: number
+  readonly origin: string
+  readonly method: string
+  /** Without the query. */
+  readonly path: string
 }
-
-/** How long a session is asked for at most. */
-const maxValidity = Duration.hours(1)
 
 /** How long closing one session may take while a program ends. */
 const closeTimeout = Duration.seconds(2)
@@ -111,8 +78,6 @@ const expiryMarginMillis = 2_000
 /** How often an authority's figure is read while other draws of the same session make it ambiguous. */
 const resolveAttempts = 5
 
-const usd = (units: bigint) => Amount.toUsd({ asset: sessionUsdc, units })
-
 /**
  * Pre-authorised spending.
  *
@@ -121,21 +86,14 @@ const usd = (units: bigint) => Amount.toUsd({ asset: sessionUsdc, units })
  */
 export class Session extends Context.Service<Session, {
   /** The live session whose tariff was seen on this very route; never opens one. */
-  readonly cover: (agent: string, origin: string, method: string, path: string) => Effect.Effect<Option.Option<Cover>>
+  readonly cover: (route: Route) => Effect.Effect<Option.Option<Cover>>
   /** Whether a live session would serve this offer. */
   readonly isLive: (need: Omit<Need, "expected">) => Effect.Effect<boolean>
   /** The live session for this need; opens one, or replaces one that is used up or expired. */
   readonly acquire: (need: Need) => Effect.Effect<Live, SessionFailure>
   /** Notes that this offer was paid on this route by this session. */
-  readonly learn: (
-    live: Live,
-    agent: string,
-    method: string,
-    path: string,
-    offer: Offer,
-    origin: string
-  ) => Effect.Effect<void>
-  readonly forget: (agent: string, origin: string, method: string, path: string) => Effect.Effect<void>
+  readonly learn: (route: Route, cover: Cover) => Effect.Effect<void>
+  readonly forget: (route: Route) => Effect.Effect<void>
   /** Asks the authority what became of a draw, and writes it down. */
   readonly resolve: (
     live: Live,
@@ -154,14 +112,13 @@ export class Session extends Context.Service<Session, {
 interface State {
   readonly live: ReadonlyMap<string, Live>
   readonly opening: ReadonlyMap<string, Deferred.Deferred<Live, SessionFailure>>
-  readonly routes: ReadonlyMap<string, { readonly key: string; readonly offer: Offer }>
+  readonly routes: ReadonlyMap<string, Cover>
 }
 
 const keyOf = (agent: string, origin: string, rail: Rails.Rail, ops: Rails.SessionOps, offer: Offer) =>
   [agent, origin, rail.name, ops.key(offer)].join("\n")
 
-const routeOf = (agent: string, origin: string, method: string, path: string) =>
-  [agent, origin, method, path].join("\n")
+const nameOf = ({ agent, method, origin, path }: Route) => [agent, origin, method, path].join("\n")
 
 const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> => {
   const rest = new Map(map)
@@ -169,14 +126,9 @@ const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<strin
   return rest
 }
 
-/** Proof that no session was opened: the endpoint said so, or nothing left this process. */
-const isRefusal = (error: SessionFailure): error is PaymentError.PaymentRejected | PaymentError.Unavailable =>
-  error._tag === "PaymentRejected" || (error._tag === "Unavailable" && error.notSent)
-
 const make = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
-  const budget = yield* Budget.Budget
-  const random = yield* SecureRandom.SecureRandom
+  const establish = yield* Establish.make
   const scope = yield* Effect.scope
   const state = yield* Ref.make<State>({ live: new Map(), opening: new Map(), routes: new Map() })
 
@@ -199,105 +151,14 @@ const make = Effect.gen(function*() {
     })
   })
 
-  const remaining = Effect.fnUntraced(function*(limits: ReadonlyArray<Ledger.Limit>) {
-    let least: bigint | undefined
-    for (const limit of limits) {
-      if (limit.scope === "count") continue
-      const { exposed, spent } = yield* ledger.standing(limit.counter, limit.windowMillis)
-      const left = limit.limit - spent - exposed
-      least = least === undefined || left < least ? left : least
-    }
-    return least === undefined || least < 0n ? 0n : least
-  })
-
-  const open = Effect.fn("Session.establish")(function*(
-    need: Need,
-    key: string,
-    replaced: Live | undefined,
-    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  ): Effect.fn.Return<Live, SessionFailure> {
-    if (replaced !== undefined) yield* close(replaced, "closing")
-    const { agent, offer, ops, origin, rail } = need
-    yield* Effect.annotateCurrentSpan({ "mpp.rail": rail.name, "mpp.origin": origin })
-    const who = { agent, origin, payer: rail.payer }
-    const limits = budget.limits(who)
-    const price = usd(offer.units)
-    const left = yield* remaining(limits)
-    const limitUsd = budget.sessionLimit({ price, expected: need.expected, remaining: left })
-    if (Option.isNone(limitUsd)) {
-      return yield* new PaymentError.BudgetExceeded({
-        scope: "session",
-        limit: left,
-        spent: 0n,
-        exposed: 0n,
-        requested: price
-      })
-    }
-    const id = `ses_${yield* random.uuidV7()}`
-    const authorization = `aut_${yield* random.uuidV7()}`
-    const now = yield* Clock.currentTimeMillis
-    const plan = yield* ops.planOpen(offer, {
-      origin,
-      agent,
-      purchase: id,
-      limit: limitUsd.value,
-      validityMillis: Math.min(Duration.toMillis(maxValidity), Duration.toMillis(budget.plan.window)),
-      idempotencyKey: authorization
-    })
-    yield* ledger.authorize({
-      purchase: Option.none(),
-      authorization: Ledger.newAuthorization({
-        id: authorization,
-        session: id,
-        plan: new Rails.Plan({ ...plan, rail: rail.name }),
-        holdUsd: limitUsd.value,
-        drawUsd: 0n,
-        counters: budget.counters(who),
-        origin,
-        now
-      }),
-      limits,
-      session: Option.some(
-        new Ledger.SessionRecord({
-          id,
-          rail: rail.name,
-          origin,
-          key,
-          authorization,
-          limitUsd: limitUsd.value,
-          spentUsd: 0n,
-          reservedUsd: 0n,
-          state: "establishing",
-          expiresAt: plan.spendableUntil ?? now + Duration.toMillis(maxValidity)
-        })
-      )
-    })
-    const established = yield* Effect.exit(restore(ops.establish(plan)))
-    if (Exit.isSuccess(established)) {
-      const handle = established.value
-      yield* ledger.updateSession(id, {
-        handle,
-        state: "live",
-        expiresAt: handle.expiresAt,
-        limitUsd: usd(handle.limit)
-      })
-      const live: Live = { rail, ops, id, key, handle }
+  const open = Effect.fnUntraced(
+    function*(need: Need, key: string, replaced: Live | undefined, restore: Establish.Restore) {
+      if (replaced !== undefined) yield* close(replaced, "closing")
+      const live = yield* establish(need, key, restore)
       yield* Ref.update(state, (now) => ({ ...now, live: new Map(now.live).set(key, live) }))
       return live
     }
-    const refused = Exit.findErrorOption(established).pipe(Option.filter(isRefusal))
-    yield* ledger.judged(authorization, {
-      state: Option.isSome(refused) ? "released" : "unknown",
-      evidence: Option.isSome(refused)
-        ? new Rails.Evidence({
-          rank: "attested",
-          what: refused.value._tag === "Unavailable" ? "not sent" : "refused by the session endpoint"
-        })
-        : new Rails.Evidence({ rank: "presumed", what: "no answer from the session endpoint" })
-    })
-    yield* ledger.updateSession(id, { state: Option.isSome(refused) ? "closed" : "closing" })
-    return yield* Effect.failCause(established.cause)
-  })
+  )
 
   const usable = Effect.fnUntraced(function*(live: Live, price: bigint) {
     const now = yield* Clock.currentTimeMillis
@@ -381,18 +242,17 @@ const make = Effect.gen(function*() {
     acquire,
     resolve,
     closeAll,
-    cover: (agent, origin, method, path) =>
-      Effect.gen(function*() {
-        const { live, routes } = yield* Ref.get(state)
-        if (live.size === 0) return Option.none()
-        const route = routes.get(routeOf(agent, origin, method, path))
-        const session = route && live.get(route.key)
-        if (route === undefined || session === undefined) return Option.none()
-        const now = yield* Clock.currentTimeMillis
-        return now < session.handle.expiresAt - expiryMarginMillis
-          ? Option.some({ live: session, offer: route.offer })
-          : Option.none()
-      }),
+    cover: Effect.fnUntraced(function*(route) {
+      const { live, routes } = yield* Ref.get(state)
+      if (live.size === 0) return Option.none()
+      const seen = routes.get(nameOf(route))
+      const session = seen && live.get(seen.live.key)
+      if (seen === undefined || session === undefined) return Option.none()
+      const now = yield* Clock.currentTimeMillis
+      return now < session.handle.expiresAt - expiryMarginMillis
+        ? Option.some({ live: session, offer: seen.offer })
+        : Option.none()
+    }),
     isLive: ({ agent, offer, ops, origin, rail }) =>
       Effect.flatMap(Ref.get(state), ({ live }) => {
         const present = live.get(keyOf(agent, origin, rail, ops, offer))
@@ -400,17 +260,16 @@ const make = Effect.gen(function*() {
           ? Effect.succeed(false)
           : Effect.orElseSucceed(usable(present, usd(offer.units)), () => false)
       }),
-    learn: (live, agent, method, path, offer, origin) =>
+    learn: (route, cover) =>
       Ref.update(state, (now) => {
-        const route = routeOf(agent, origin, method, path)
-        const known = now.routes.get(route)
-        if (known !== undefined && known.key === live.key && known.offer.units === offer.units) return now
+        const name = nameOf(route)
+        const known = now.routes.get(name)
+        if (known?.live.key === cover.live.key && known.offer.units === cover.offer.units) return now
         const routes = new Map(now.routes)
         if (routes.size >= maxRoutes) routes.delete(routes.keys().next().value!)
-        return { ...now, routes: routes.set(route, { key: live.key, offer }) }
+        return { ...now, routes: routes.set(name, cover) }
       }),
-    forget: (agent, origin, method, path) =>
-      Ref.update(state, (now) => ({ ...now, routes: without(now.routes, routeOf(agent, origin, method, path)) })),
+    forget: (route) => Ref.update(state, (now) => ({ ...now, routes: without(now.routes, nameOf(route)) })),
     expire: (live) => close(live, "closing"),
     suspect: (live) => close(live, "suspect"),
     find: (id) =>

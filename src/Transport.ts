@@ -100,11 +100,9 @@ export const redactedHeaders: ReadonlyArray<string> = [
  * @category constants
  * @since 0.1.0
  */
-export const redactedParameters: ReadonlyArray<string> = [
+export const redactedParameters: ReadonlyArray<string | RegExp> = [
   "access_token",
-  "api-key",
-  "api_key",
-  "apikey",
+  /^api[-_]?key$/i,
   "auth",
   "key",
   "password",
@@ -114,7 +112,7 @@ export const redactedParameters: ReadonlyArray<string> = [
 ]
 
 /** The lists of a fiber rarely change, so one extended copy of each is enough. */
-const extending = (additional: ReadonlyArray<string>) => {
+const extending = (additional: ReadonlyArray<string | RegExp>) => {
   const copies = new WeakMap<ReadonlyArray<string | RegExp>, ReadonlyArray<string | RegExp>>()
   return (names: ReadonlyArray<string | RegExp>): ReadonlyArray<string | RegExp> => {
     let copy = copies.get(names)
@@ -135,9 +133,7 @@ const isCredential = (headers: Headers.Headers, name: string): boolean =>
 /** The request without what we attached to it; the same one if that is nothing. */
 const withoutCredential = (request: Request): Request => {
   const credentials = Object.keys(request.headers).filter((name) => isCredential(request.headers, name))
-  return credentials.length === 0
-    ? request
-    : HttpClientRequest.updateHeaders(request, Headers.removeMany(credentials))
+  return credentials.length === 0 ? request : HttpClientRequest.updateHeaders(request, Headers.removeMany(credentials))
 }
 
 /** Errors and responses outlive the request, and are printed by fibers that know nothing of our redaction. */
@@ -149,13 +145,8 @@ const sealError = (error: HttpError): HttpError => {
 const sealResponse = (response: Response, sent: Request): Response => {
   const request = withoutCredential(sent)
   if (request === sent) return response
-  const { headers, status } = response
-  const toJSON = () => ({
-    _id: "HttpClientResponse",
-    request: request.toJSON(),
-    status,
-    headers: Headers.redact(headers, withRedactedHeaders(Headers.CurrentRedactedNames.defaultValue()))
-  })
+  const headers = Headers.redact(response.headers, [...redactedHeaders, "set-cookie"])
+  const toJSON = () => ({ _id: "HttpClientResponse", request: request.toJSON(), status: response.status, headers })
   return Object.defineProperties(watch(response, request, () => Effect.void), {
     toJSON: { value: toJSON },
     [Inspectable.NodeInspectSymbol]: { value: toJSON }

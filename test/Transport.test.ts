@@ -15,6 +15,7 @@ import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
@@ -212,6 +213,32 @@ describe("Transport", () => {
         assert.strictEqual(error.reason._tag, "StatusCodeError")
         hiddenFrom(printed(error))
         hiddenFrom(printed(error.request))
+      }))
+
+    it.effect("in responses, the request that they answer, and the errors of their bodies", () =>
+      Effect.gen(function*() {
+        const broken = () =>
+          new Response(new ReadableStream({ pull: (controller) => controller.error(new Error("cut")) }), {
+            headers: { "payment-response": secret, "content-type": "text/plain" }
+          })
+        const client = Transport.make(
+          HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, broken())))
+        )
+        const response = yield* client.execute(credentialed("https://a.test/"))
+        hiddenFrom(printed(response))
+        hiddenFrom(printed(response.request))
+        assert.strictEqual(response.headers["payment-response"], secret)
+        for (
+          const read of [
+            response.text,
+            Stream.runDrain((yield* client.execute(credentialed("https://a.test/"))).stream)
+          ]
+        ) {
+          const error = yield* Effect.flip(read)
+          hiddenFrom(printed(error))
+          hiddenFrom(printed(error.request))
+          hiddenFrom(printed(error.response))
+        }
       }))
 
     it.effect("in spans, even if a program records every header", () =>

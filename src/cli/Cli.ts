@@ -61,8 +61,12 @@ export const run = (agents: Agents) => {
     execute(args).pipe(
       Effect.catch((error) => {
         if (error._tag === "Exited") return Effect.fail(error)
-        if (error._tag !== "ShowHelp") return Report.failed(new Usage({ message: error.message }), args.includes("--json"))
-        if (error.errors.length === 0) return Effect.void
+        if (error._tag !== "ShowHelp") {
+          return Report.failed(new Usage({ message: error.message }), args.includes("--json"))
+        }
+        if (error.errors.length === 0) {
+          return Effect.void
+        }
         const wrong = error.errors.map(({ message }) => Table.clean(message)).join("; ")
         return Report.failed(
           new Usage({ message: `${wrong}. Try ${error.commandPath.join(" ")} --help` }),

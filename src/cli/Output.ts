@@ -81,6 +81,7 @@ export const merchantSays = (text: string): string => `the merchant says: "${Tab
 export const layerLogger = Logger.layer([
   Logger.withConsoleError(Logger.make(({ logLevel, message }) => {
     const words = Array.isArray(message) ? message : [message]
-    return `mpp: ${logLevel.toLowerCase()}: ${Table.clean(words.map(String).join(" "))}`
+    const level = logLevel === "Warn" ? "warning" : logLevel.toLowerCase()
+    return `mpp: ${level}: ${Table.clean(words.map(String).join(" "))}`
   }))
 ])

@@ -61,8 +61,11 @@ export const since = Effect.fnUntraced(function*(instant: number) {
 export const isDelivered = ({ purchase }: Paid): boolean => purchase.delivery === "delivered"
 
 /** A receipt in its three words; what else is in it may identify the payer. */
-const receiptOf = (answer: Demand.Answer, now: number): JsonObject | null =>
-  Option.match(Demand.read(answer, now).receipt, {
+const receiptOf = (
+  { headers, status }: Pick<Demand.Answer, "headers" | "status">,
+  now: number
+): JsonObject | null =>
+  Option.match(Demand.read({ status, headers, body: undefined }, now).receipt, {
     onNone: () => null,
     onSome: (receipt) => {
       switch (receipt.protocol) {
@@ -99,7 +102,7 @@ const symbol = ({ asset, authorization }: Paid): string =>
  * @category formatting
  * @since 0.1.0
  */
-export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Omit<Demand.Answer, "body">) {
+export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Pick<Demand.Answer, "headers" | "status">) {
   const { authorization, purchase } = paid
   return {
     id: purchase.id,
@@ -111,7 +114,7 @@ export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Omit<Deman
     payee: authorization.plan.payee,
     state: authorization.state,
     delivered: isDelivered(paid),
-    receipt: receiptOf({ ...answer, body: undefined }, yield* Clock.currentTimeMillis)
+    receipt: receiptOf(answer, yield* Clock.currentTimeMillis)
   }
 })
 

@@ -128,7 +128,8 @@ export const toJsonScoped = (row: Row): JsonObject => ({
  * @since 0.1.0
  */
 export const toTable = (rows: ReadonlyArray<Row>): string => {
-  const dollars = (row: Row, figure: bigint) => row.scope === "count" ? figure.toString() : `$${Amount.formatUsd(figure)}`
+  const dollars = (row: Row, figure: bigint) =>
+    row.scope === "count" ? figure.toString() : `$${Amount.formatUsd(figure)}`
   return Table.render(
     [
       "scope",

@@ -303,8 +303,7 @@ const makeHttp = Effect.fnUntraced(function*(options: HttpOptions) {
  */
 export const layerHttp = (
   options: HttpOptions
-): Layer.Layer<Facilitator, FacilitatorUnavailable, Transport.Transport> =>
-  Layer.effect(Facilitator, makeHttp(options))
+): Layer.Layer<Facilitator, FacilitatorUnavailable, Transport.Transport> => Layer.effect(Facilitator, makeHttp(options))
 
 // ---------------------------------------------------------------------------------------------------------------------
 // As a server

@@ -81,12 +81,16 @@ export class Paywall extends Context.Service<Paywall, {
   /** Runs a handler for who has paid its price, which is in micro-dollars; answers everybody else. */
   readonly charge: <E, R>(
     handler: Effect.Effect<Response, E, R>,
-    terms: { readonly priceUsd: bigint; readonly description: string | undefined; readonly mimeType: string | undefined }
+    terms: {
+      readonly priceUsd: bigint
+      readonly description: string | undefined
+      readonly mimeType: string | undefined
+    }
   ) => Effect.Effect<Response, E, R | HttpServerRequest.HttpServerRequest>
 }>()("effect-mpp/merchant/Paywall") {}
 
 const originOf = (request: HttpServerRequest.HttpServerRequest): Option.Option<string> =>
-  Option.fromNullishOr(URL.parse(`http://${request.headers["host"] ?? ""}`)).pipe(
+  Option.fromNullishOr(URL.parse(request.originalUrl) ?? URL.parse(`http://${request.headers["host"] ?? ""}`)).pipe(
     Option.filter(isLoopback),
     Option.map(({ origin }) => origin)
   )

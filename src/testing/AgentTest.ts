@@ -162,7 +162,9 @@ const serve = (world: Ref.Ref<World>, options: Options) =>
   HttpClient.make((request, url) =>
     Effect.gen(function*() {
       const origin = options.origin ?? "https://merchant.test"
-      const route = options.merchant.find((one) => one.path === url.pathname && (one.method ?? "GET") === request.method)
+      const route = options.merchant.find((one) =>
+        one.path === url.pathname && (one.method ?? "GET") === request.method
+      )
       const credential = request.headers["payment-signature"]
       yield* Ref.update(world, (now) => ({
         ...now,
@@ -186,9 +188,16 @@ const serve = (world: Ref.Ref<World>, options: Options) =>
         return [route.faults?.[count], { ...now, faults: new Map(now.faults).set(route.path, count + 1) }]
       })
       /** Takes the money if this authorisation is unspent; a second time it is none. */
-      const take = Ref.modify(world, (now): readonly [boolean, World] =>
-        now.taken.has(credential) ? [false, now] : [true, { ...now, taken: new Map(now.taken).set(credential, price) }])
-      const receipt = { "payment-response": encode({ success: true, transaction: "0x01", network: asset.network, payer }) }
+      const take = Ref.modify(
+        world,
+        (now): readonly [boolean, World] =>
+          now.taken.has(credential)
+            ? [false, now]
+            : [true, { ...now, taken: new Map(now.taken).set(credential, price) }]
+      )
+      const receipt = {
+        "payment-response": encode({ success: true, transaction: "0x01", network: asset.network, payer })
+      }
       switch (fault) {
         case undefined:
           return (yield* take)
@@ -217,7 +226,8 @@ const serve = (world: Ref.Ref<World>, options: Options) =>
         case "rate-limit":
           return answer(429, { "retry-after": "1" }, { error: "slow down" })
       }
-    }))
+    })
+  )
 
 const broken = (request: HttpClientRequest.HttpClientRequest, code: string) =>
   Effect.fail(
@@ -264,9 +274,16 @@ const fakeRail = (world: Ref.Ref<World>) =>
         if (answer.status < 300) {
           return receipt
             ? { _tag: "Settled", units: plan.units, content: true, evidence: evidence("claimed", "receipt") }
-            : { _tag: "Unknown", content: true, evidence: evidence("claimed", "no receipt"), next: { _tag: "reconcile" } }
+            : {
+              _tag: "Unknown",
+              content: true,
+              evidence: evidence("claimed", "no receipt"),
+              next: { _tag: "reconcile" }
+            }
         }
-        if (receipt) return { _tag: "Settled", units: plan.units, content: false, evidence: evidence("claimed", "receipt") }
+        if (receipt) {
+          return { _tag: "Settled", units: plan.units, content: false, evidence: evidence("claimed", "receipt") }
+        }
         if (answer.status === 402) {
           return answer.headers["payment-required"]?.includes(encode({ error: "x" }).slice(0, 1)) === true &&
               refusal(answer) === "invalid_exact_evm_insufficient_balance"
@@ -286,7 +303,12 @@ const fakeRail = (world: Ref.Ref<World>) =>
             ? { _tag: "Settled", units: plan.units, content: false, evidence: evidence("proven", "taken") }
             : expired
             ? { _tag: "Void", evidence: evidence("proven", "expired unspent") }
-            : { _tag: "Unknown", content: false, evidence: evidence("observed", "unspent"), next: { _tag: "reconcile" } })
+            : {
+              _tag: "Unknown",
+              content: false,
+              evidence: evidence("observed", "unspent"),
+              next: { _tag: "reconcile" }
+            })
     }
     return rail
   })

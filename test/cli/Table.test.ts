@@ -4,7 +4,11 @@ import * as Table from "../../src/cli/Table.ts"
 describe("Table", () => {
   it("aligns columns, and numbers on their right", () => {
     assert.strictEqual(
-      Table.render(["offer", { title: "price", align: "right" }, "why"], [["a", "$0.05", "x"], ["long", "$10.00", "y"]]),
+      Table.render(["offer", { title: "price", align: "right" }, "why"], [["a", "$0.05", "x"], [
+        "long",
+        "$10.00",
+        "y"
+      ]]),
       [
         "OFFER   PRICE  WHY",
         "a       $0.05  x",

@@ -29,7 +29,10 @@ const payment = Effect.fnUntraced(function*(
   const { accounts } = yield* Evm.EvmChain
   const wanted = { ...(yield* requirement), ...terms }
   const payload = yield* sign(accounts[1]!, { payTo: wanted.payTo, units: wanted.amount }, differing)
-  return Facilitator.submissionV2({ x402Version: 2, accepted: { scheme: "exact", network: wanted.network }, payload }, wanted)
+  return Facilitator.submissionV2(
+    { x402Version: 2, accepted: { scheme: "exact", network: wanted.network }, payload },
+    wanted
+  )
 })
 
 const reasonFor = (...args: Parameters<typeof payment>) =>
@@ -243,7 +246,12 @@ describe("a remote facilitator", () => {
       assert.strictEqual(yield* outcome(() => Response.json({ success: "yes" })), "SettlementUnknown")
       assert.strictEqual(yield* outcome(() => new Response("x".repeat(300_000))), "SettlementUnknown")
       assert.strictEqual(yield* outcome(() => new Response("[".repeat(100_000))), "SettlementUnknown")
-      assert.strictEqual(yield* outcome(() => Promise.reject(new Error("reset"))).pipe(Effect.catchDefect(() => Effect.succeed("SettlementUnknown"))), "SettlementUnknown")
+      assert.strictEqual(
+        yield* outcome(() => Promise.reject(new Error("reset"))).pipe(
+          Effect.catchDefect(() => Effect.succeed("SettlementUnknown"))
+        ),
+        "SettlementUnknown"
+      )
     }))
 
   it.effect("leaves the outcome unknown where it does not answer in time", () =>

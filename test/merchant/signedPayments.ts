@@ -20,8 +20,9 @@ const types = {
 export const sign = Effect.fnUntraced(function*(
   payer: Account,
   terms: { readonly payTo: string; readonly units: bigint },
-  differing: Partial<ExactEvm.Authorization> & { readonly domain?: { readonly name: string; readonly version: string } } =
-    {}
+  differing: Partial<ExactEvm.Authorization> & {
+    readonly domain?: { readonly name: string; readonly version: string }
+  } = {}
 ) {
   const chain = yield* EvmChain
   const { domain = chain.asset.domain!, ...members } = differing
@@ -48,7 +49,6 @@ export const sign = Effect.fnUntraced(function*(
 
 export const nonceOf = (payload: ReturnType<typeof ExactEvm.encode>): Hex =>
   (payload as typeof ExactEvm.Payload.Encoded).authorization.nonce as Hex
-
 
 /** Where the server of the test listens. */
 export const localUrl = Effect.map(

@@ -16,8 +16,10 @@ const run = Effect.fnUntraced(function*(input: { readonly requests: number; read
   const json = yield* Output.Json
   const ended = (message: string) =>
     Effect.andThen(Output.note(message), Effect.fail(new Exited({ status: status.failed })))
-  const demo = yield* Effect.catch(load, () =>
-    ended("The demo needs the optional packages @foundry-rs/anvil and solc, and could not load them"))
+  const demo = yield* Effect.catch(
+    load,
+    () => ended("The demo needs the optional packages @foundry-rs/anvil and solc, and could not load them")
+  )
   return yield* Effect.catch(demo.run({ ...input, json }), (error) => ended(error.message))
 })
 

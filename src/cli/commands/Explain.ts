@@ -59,7 +59,9 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
     ...(others.length + quoted.unread.length === 0 ? [] : [
       section(
         "Not to be paid:",
-        [because(others), Table.list(quoted.unread.map(({ what, why }) => [what, why]))].filter((it) => it !== "").join("\n")
+        [because(others), Table.list(quoted.unread.map(({ what, why }) => [what, why]))].filter((it) => it !== "").join(
+          "\n"
+        )
       )
     ]),
     ...Option.toArray(Option.map(quoted.failure, ({ message }) => message)),

@@ -7,17 +7,18 @@ import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import { formatUsd } from "../../Amount.ts"
 import type { Asset } from "../../Asset.ts"
 import * as Paywall from "../../merchant/Paywall.ts"
 import * as Faults from "./Faults.ts"
 
 /**
- * What one request costs, in US dollars.
+ * What one request costs, in micro-dollars.
  *
  * @category constants
  * @since 0.1.0
  */
-export const price = "0.01"
+export const priceUsd = 10_000n
 
 /**
  * The routes of the merchant, with the faults in front of them.
@@ -34,7 +35,12 @@ export const routes = (options: {
 }) =>
   Layer.merge(
     Faults.middleware,
-    Paywall.route("GET", "/quotes", { price, description: "A page of quotes" }, Faults.whileServing(quotes))
+    Paywall.route(
+      "GET",
+      "/quotes",
+      { price: formatUsd(priceUsd), description: "A page of quotes" },
+      Faults.whileServing(quotes)
+    )
   ).pipe(
     Layer.provide(Paywall.layer({
       origin: options.origin,

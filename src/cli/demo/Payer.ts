@@ -8,6 +8,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
 import * as Agent from "../../Agent.ts"
 import * as Budget from "../../Budget.ts"
 import * as Ledger from "../../Ledger.ts"
@@ -17,7 +18,7 @@ import * as TokenSession from "../../rails/TokenSession.ts"
 import * as Reconciler from "../../Reconciler.ts"
 import * as Session from "../../Session.ts"
 import * as Wallet from "../../Wallet.ts"
-import { Legs, layerClient } from "./Loopback.ts"
+import { layerClient, Legs } from "./Loopback.ts"
 import { Money } from "./Report.ts"
 import { type PayerName, World } from "./World.ts"
 
@@ -73,16 +74,16 @@ export const fetchPage = Effect.fnUntraced(function*(number: number) {
 })
 
 /**
- * The same, as far as it got: the content, or why it could not be paid for.
+ * The same for a program that wants to know why it was not paid for.
  *
  * @category programs
  * @since 0.1.0
  */
 export const tryPage = (number: number) =>
-  Effect.catch(Effect.map(fetchPage(number), Option.some<string>), (error) =>
+  Effect.catch(Effect.map(fetchPage(number), Result.succeed), (error) =>
     Option.match(PaymentError.find(error), {
       onNone: () => Effect.fail(error),
-      onSome: (payment) => Effect.fail(payment)
+      onSome: (refused) => Effect.succeed(Result.fail(refused))
     }))
 
 /**

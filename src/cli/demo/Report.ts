@@ -144,15 +144,19 @@ export class Report extends Schema.Class<Report>("effect-mpp/cli/demo/Report/Rep
   workloads: Schema.Array(Workload),
   scenes: Schema.Array(Scene),
   total: Money,
+  /** What the merchant has, on the chain and at the authority. */
+  incomeUsd: Usd,
   seconds: Schema.Finite
 }) {
   /** What is not as it should be; empty if the demo succeeded. */
   get objections(): ReadonlyArray<string> {
     return [
-      ...this.workloads.flatMap(({ money, name }) =>
-        money.exact ? [] : [`${name}: ledger, chain and authority disagree`]
-      ),
-      ...this.scenes.flatMap(({ failed, name }) => failed.map((what) => `${name}: not so: ${what}`))
+      ...this.workloads.flatMap(({ money, name, requests }) => [
+        ...(money.exact ? [] : [`${name}: not so: ledger, chain and authority agree`]),
+        ...(money.movedUsd === BigInt(requests) * this.priceUsd ? [] : [`${name}: not so: every request paid for once`])
+      ]),
+      ...this.scenes.flatMap(({ failed, name }) => failed.map((what) => `${name}: not so: ${what}`)),
+      ...(this.incomeUsd === this.total.movedUsd ? [] : ["not so: the merchant has what the agents paid"])
     ]
   }
 }
@@ -247,6 +251,22 @@ export const render = (report: Report): string => {
   return `${table}\n\nspent according to the ledgers ${dollars(total.ledgerUsd)} ${sign} moved on the chain ` +
     `${dollars(total.chainUsd)} + moved by the authority ${dollars(total.authorityUsd)}`
 }
+
+/**
+ * What a scene has to tell.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const sceneLines = ({ did, failed, injected, millis, money, name }: Scene): string =>
+  [
+    `${failed.length === 0 ? "ok" : "NOT OK"}  ${name} (${duration(millis)})`,
+    `    injected: ${injected}`,
+    `    the agent: ${did}`,
+    `    it cost: ${dollars(money.ledgerUsd)}; ${dollars(money.chainUsd)} moved on the chain, ` +
+    `${dollars(money.authorityUsd)} by the authority`,
+    ...failed.map((what) => `    not so: ${what}`)
+  ].join("\n")
 
 /**
  * How the two ways compare, in one line.

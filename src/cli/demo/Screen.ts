@@ -18,6 +18,8 @@ import * as Stream from "effect/Stream"
 export class Screen extends Context.Service<Screen, {
   /** A result, for good. */
   readonly say: (text: string) => Effect.Effect<void>
+  /** The one document on stdout. */
+  readonly document: (json: unknown) => Effect.Effect<void>
   /** What is going on. */
   readonly note: (text: string) => Effect.Effect<void>
   /** How far something has come: replaces the last of these on a terminal; elsewhere shows every fifth, and the last. */
@@ -40,6 +42,7 @@ export class Screen extends Context.Service<Screen, {
         yield* Effect.addFinalizer(() => clear)
         return Screen.of({
           say: (text) => Effect.andThen(clear, (options.quiet ? stderr : stdout)(`${text}\n`)),
+          document: (json) => Effect.andThen(clear, stdout(`${JSON.stringify(json, undefined, 2)}\n`)),
           note: (text) => Effect.andThen(clear, stderr(`${text}\n`)),
           progress: (text, done, of) =>
             terminal

@@ -175,12 +175,15 @@ const layerPayers = Layer.effect(
   Effect.gen(function*() {
     const chain = yield* Evm.EvmChain
     const random = yield* SecureRandom.SecureRandom
-    const payers = yield* Effect.forEach(payerNames, (name, at) =>
-      Effect.map(random.randomBytes(24), (secret): readonly [string, Payer] => [name, {
-        name,
-        wallet: chain.accounts[at + 1]!,
-        credential: Redacted.make(`demo_${Hex.encode(secret)}`, { label: "credential of the demo" })
-      }]))
+    const payers = yield* Effect.forEach(
+      payerNames,
+      (name, at) =>
+        Effect.map(random.randomBytes(24), (secret): readonly [string, Payer] => [name, {
+          name,
+          wallet: chain.accounts[at + 1]!,
+          credential: Redacted.make(`demo_${Hex.encode(secret)}`, { label: "credential of the demo" })
+        }])
+    )
     return new Map(payers)
   })
 )

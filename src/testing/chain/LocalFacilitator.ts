@@ -225,10 +225,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   const receiptOf = (hash: string): Effect.Effect<{ readonly status: string }, ChainError | Schema.SchemaError> =>
-    Effect.flatMap(Effect.flatMap(chain.rpc("eth_getTransactionReceipt", [hash]), decodeReceipt), (receipt) =>
-      receipt === null
-        ? Effect.andThen(realSleep(pollingInterval), receiptOf(hash))
-        : Effect.succeed(receipt))
+    Effect.flatMap(
+      Effect.flatMap(chain.rpc("eth_getTransactionReceipt", [hash]), decodeReceipt),
+      (receipt) =>
+        receipt === null
+          ? Effect.andThen(realSleep(pollingInterval), receiptOf(hash))
+          : Effect.succeed(receipt)
+    )
 
   const settle = Effect.fnUntraced(function*(underway: Underway, submission: Submission, network: string) {
     const unavailable = ({ message }: { readonly message: string }) =>

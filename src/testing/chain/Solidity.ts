@@ -67,7 +67,10 @@ const run = Effect.fnUntraced(function*(input: string) {
     catch: () => failed("solc is not installed: npm install --save-dev solc")
   })
   const printed = yield* Effect.try({ try: () => solc.compile(input), catch: () => failed("solc broke down") })
-  const { contracts = {}, errors = [] } = yield* Effect.mapError(decodeOutput(printed), ({ message }) => failed(message))
+  const { contracts = {}, errors = [] } = yield* Effect.mapError(
+    decodeOutput(printed),
+    ({ message }) => failed(message)
+  )
   const error = errors.find(({ severity }) => severity === "error")
   if (error !== undefined) return yield* failed(error.formattedMessage)
   return Object.fromEntries(

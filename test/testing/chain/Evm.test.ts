@@ -26,7 +26,11 @@ const transferWithAuthorization = Effect.fnUntraced(function*(options: {
   }
   const signature = yield* Effect.promise(() =>
     privateKeyToAccount(Redacted.value((options.signer ?? from).privateKey)).signTypedData({
-      domain: { ...chain.asset.domain!, chainId: chain.chainId, verifyingContract: chain.asset.address as `0x${string}` },
+      domain: {
+        ...chain.asset.domain!,
+        chainId: chain.chainId,
+        verifyingContract: chain.asset.address as `0x${string}`
+      },
       types: {
         TransferWithAuthorization: [
           { name: "from", type: "address" },
