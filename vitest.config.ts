@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config"
 
 /** Tests that start processes: chains, databases, servers of other people. */
-const slow = ["test/interop/**/*.test.ts", "test/testing/chain/**/*.test.ts"]
+const slow = ["test/**/*.chain.test.ts", "test/interop/**/*.test.ts", "test/testing/chain/**/*.test.ts"]
 
 export default defineConfig({
   test: {

@@ -20,10 +20,6 @@ import type { Offer } from "./Offer.ts"
 import { PolicyDenied } from "./PaymentError.ts"
 import { isSecure } from "./Transport.ts"
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Models
-// ---------------------------------------------------------------------------------------------------------------------
-
 /**
  * @category models
  * @since 0.1.0
@@ -64,17 +60,13 @@ export interface Question {
  * @since 0.1.0
  */
 export interface Figures {
-  /** Purchases abandoned within {@link undelivered}'s window. */
+  /** Purchases abandoned within {@link undelivered}'s window, at their most in the last one. */
   readonly abandoned: number
-  /** Authorisations refused within {@link refusals}' window. */
+  /** Authorisations refused within {@link refusals}' window, at their most in the last one. */
   readonly refused: number
   /** Micro-dollars that hang in authorisations of open outcome. */
   readonly hangingUsd: bigint
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Service
-// ---------------------------------------------------------------------------------------------------------------------
 
 /**
  * The policy in force. Every answer is the objection, if there is one.
@@ -90,10 +82,6 @@ export class Policy extends Context.Service<Policy, {
   /** Whether this offer may be paid; includes the rules of `url`. */
   readonly screen: (offer: Offer, question: Question) => Option.Option<PolicyDenied>
 }>()("effect-mpp/Policy") {}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Constants
-// ---------------------------------------------------------------------------------------------------------------------
 
 /**
  * A merchant that wants an authorisation to be valid for less than this many seconds wants none that can be settled.
@@ -113,26 +101,20 @@ export const minValiditySeconds = 15
 export const maxValiditySeconds = 600
 
 /**
- * So many purchases abandoned within the window close an origin, until the first of them is older than the window.
+ * So many purchases abandoned within the window close an origin for as long again.
  *
  * @category constants
  * @since 0.1.0
  */
-export const undelivered: { readonly count: number; readonly window: Duration.Duration } = {
-  count: 3,
-  window: Duration.hours(1)
-}
+export const undelivered = { count: 3, window: Duration.hours(1) } as const
 
 /**
- * So many refusals within the window close an origin, until the first of them is older than the window.
+ * So many refusals within the window close an origin for as long again.
  *
  * @category constants
  * @since 0.1.0
  */
-export const refusals: { readonly count: number; readonly window: Duration.Duration } = {
-  count: 2,
-  window: Duration.minutes(10)
-}
+export const refusals = { count: 2, window: Duration.minutes(10) } as const
 
 /**
  * The share of a plan, in percent, that may hang at one origin in authorisations of open outcome.
@@ -141,10 +123,6 @@ export const refusals: { readonly count: number; readonly window: Duration.Durat
  * @since 0.1.0
  */
 export const hangingPercent = 20n
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Rules
-// ---------------------------------------------------------------------------------------------------------------------
 
 const deny = (rule: string, detail: string, offer?: Offer): PolicyDenied =>
   new PolicyDenied({ rule, detail, ...(offer === undefined ? {} : { offer }) })
@@ -158,7 +136,7 @@ const portOf = (url: URL): string => url.port === "" ? "" : `:${url.port}`
 const parseOrigin = (entry: string): Option.Option<(url: URL) => boolean> => {
   const [, scheme, wildcard, rest] = /^([a-z][a-z0-9+.-]*:\/\/)?(\*\.)?([^*]+)$/i.exec(entry.trim()) ?? []
   const named = rest === undefined ? null : URL.parse(`${scheme ?? "https://"}${rest}`)
-  if (named === null || hostOf(named) === "") return Option.none()
+  if (named === null || /^(?:$|\.)/.test(hostOf(named))) return Option.none()
   const host = hostOf(named)
   return Option.some((url) =>
     (scheme === undefined || (url.protocol === named.protocol && portOf(url) === portOf(named))) &&
@@ -231,27 +209,21 @@ export const conduct = (
   origin: string
 ): Option.Option<PolicyDenied> => {
   if (figures.abandoned >= undelivered.count) {
-    return Option.some(deny(
-      "origin-undelivered",
-      `${figures.abandoned} purchases at ${origin} were paid for and not delivered within ` +
-        `${Duration.format(undelivered.window)}; it is paid again when the first of them is older than that`
-    ))
+    const window = Duration.format(undelivered.window)
+    const detail = `${figures.abandoned} purchases at ${origin} were not delivered within ${window}; wait as long`
+    return Option.some(deny("origin-undelivered", detail))
   }
   if (figures.refused >= refusals.count) {
-    return Option.some(deny(
-      "origin-refusals",
-      `${origin} refused ${figures.refused} payments within ${
-        Duration.format(refusals.window)
-      }, and could still take ` +
-        "them; it is paid again when the first of them is older than that"
-    ))
+    const window = Duration.format(refusals.window)
+    const detail =
+      `${origin} refused ${figures.refused} payments within ${window}, and could still take them; wait as long`
+    return Option.some(deny("origin-refusals", detail))
   }
   if (100n * figures.hangingUsd > hangingPercent * plan.limit) {
-    return Option.some(deny(
-      "origin-exposure",
-      `$${Amount.formatUsd(figures.hangingUsd)} hang at ${origin} in payments of open outcome, which is more than ` +
-        `${hangingPercent} % of the budget; it is paid again when they are resolved`
-    ))
+    const detail =
+      `$${Amount.formatUsd(figures.hangingUsd)} hang at ${origin} in payments of open outcome, more than ` +
+      `${hangingPercent} % of the budget; wait until they are resolved`
+    return Option.some(deny("origin-exposure", detail))
   }
   return Option.none()
 }
@@ -338,32 +310,24 @@ const sellsElsewhere = (offer: Offer, origin: string): boolean => {
   return /^https?:$/.test(sold.protocol) && asked !== null && hostOf(sold) !== hostOf(asked)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Configuration and layers
-// ---------------------------------------------------------------------------------------------------------------------
-
-const list = (name: string): Config.Config<ReadonlyArray<string> | undefined> =>
-  Config.Array(Schema.String, name).pipe(
-    Config.map((entries): ReadonlyArray<string> | undefined => {
-      const named = entries.map((entry) => entry.trim()).filter((entry) => entry !== "")
-      return named.length === 0 ? undefined : named
-    }),
-    Config.withDefault(undefined)
-  )
-
-const originEntries = (name: string): Config.Config<ReadonlyArray<string> | undefined> =>
-  Config.schema(
-    Schema.Array(Schema.String.check(Schema.makeFilter<string>((entry) =>
-      entry.trim() === "" || Option.isSome(parseOrigin(entry)) ||
-      "Expected an origin: https://api.example.com, api.example.com or *.example.com"
-    ))),
-    name
-  ).pipe(
-    Config.withDefault([] as ReadonlyArray<string>),
-    Config.flatMap(() =>
-      list(name)
+/** Entries of a variable, comma separated; `undefined` if it names none. */
+const list = (
+  name: string,
+  isReadable: (entry: string) => boolean = () => true
+): Config.Config<ReadonlyArray<string> | undefined> => {
+  const Entry = Schema.String.check(
+    Schema.makeFilter<string>((entry) =>
+      isReadable(entry) || "Expected an origin: https://api.example.com, api.example.com or *.example.com"
     )
   )
+  return Config.schema(Schema.Array(Entry), name).pipe(
+    Config.map((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== "")),
+    Config.map((entries) => entries.length === 0 ? undefined : entries),
+    Config.withDefault(undefined)
+  )
+}
+
+const isOrigin = (entry: string): boolean => entry.trim() === "" || Option.isSome(parseOrigin(entry))
 
 /** `MPP_ALLOW_HTTP`: yes, no, or the names of hosts. */
 const allowHttp: Config.Config<boolean | ReadonlyArray<string> | undefined> = Config.map(
@@ -371,8 +335,7 @@ const allowHttp: Config.Config<boolean | ReadonlyArray<string> | undefined> = Co
   (entries) => {
     const [word] = entries ?? []
     if (entries === undefined || entries.length > 1 || word === undefined) return entries
-    if (/^(?:true|yes|on|1|y)$/i.test(word)) return true
-    return /^(?:false|no|off|0|n)$/i.test(word) ? false : entries
+    return /^(?:true|yes|on|1|y)$/i.test(word) || (!/^(?:false|no|off|0|n)$/i.test(word) && entries)
   }
 )
 
@@ -384,8 +347,8 @@ const allowHttp: Config.Config<boolean | ReadonlyArray<string> | undefined> = Co
  */
 export const config: Config.Config<Options> = Config.all({
   networks: list("MPP_NETWORKS"),
-  allowOrigins: originEntries("MPP_ALLOW_ORIGINS"),
-  denyOrigins: originEntries("MPP_DENY_ORIGINS"),
+  allowOrigins: list("MPP_ALLOW_ORIGINS", isOrigin),
+  denyOrigins: list("MPP_DENY_ORIGINS", isOrigin),
   allowPayees: list("MPP_ALLOW_PAYEES"),
   allowHttp
 })

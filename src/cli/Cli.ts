@@ -15,7 +15,7 @@ import * as Demo from "./commands/Demo.ts"
 import * as Explain from "./commands/Explain.ts"
 import * as Fetch from "./commands/Fetch.ts"
 import * as Probe from "./commands/Probe.ts"
-import { Usage } from "./Exit.ts"
+import { Interrupted, Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Report from "./Report.ts"
 import * as Table from "./Table.ts"
@@ -73,6 +73,7 @@ export const run = (agents: Agents) => {
           args.includes("--json")
         )
       }),
-      Effect.provide(Layer.mergeAll(layerPresenter, layerConfig, Output.layerLogger))
+      Effect.provide(Layer.mergeAll(layerPresenter, layerConfig, Output.layerLogger)),
+      Interrupted.withStatus
     )
 }

@@ -3,6 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type { PaymentError, Reason } from "../PaymentError.ts"
@@ -74,3 +77,20 @@ const ofReason: { readonly [Tag in Reason["_tag"]]: number } = {
  */
 export const statusOf = (error: Pick<PaymentError, "money"> & { readonly reason: { readonly _tag: Reason["_tag"] } }) =>
   error.money === "spent" || error.money === "unknown" ? status.undelivered : ofReason[error.reason._tag]
+
+/**
+ * The status of a command that was interrupted. An interrupted fiber has no say in how it ends; so whoever was interrupted
+ * with something under way says it here.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Interrupted extends Context.Service<Interrupted, Ref.Ref<number>>()("effect-mpp/cli/Interrupted") {
+  /** Ends an interrupted command with the status that was set: 130 if none was. */
+  static readonly withStatus = <A, E, R>(command: Effect.Effect<A, E, R | Interrupted>) =>
+    Effect.flatMap(Ref.make<number>(status.interrupted), (ref) =>
+      command.pipe(
+        Effect.provideService(Interrupted, ref),
+        Effect.onInterrupt(() => Effect.flatMap(Ref.get(ref), (status) => Effect.fail(new Exited({ status }))))
+      ))
+}

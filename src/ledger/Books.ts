@@ -124,8 +124,8 @@ export class Books {
     return known === undefined
       ? { abandoned: 0, refused: 0, hangingUsd: 0n }
       : {
-        abandoned: Number(known.abandoned.within(this.now, windowMillis)),
-        refused: Number(known.refused.within(this.now, windowMillis)),
+        abandoned: Number(known.abandoned.peak(this.now, windowMillis)),
+        refused: Number(known.refused.peak(this.now, windowMillis)),
         hangingUsd: known.hanging
       }
   }

@@ -198,15 +198,16 @@ export interface Judgement {
 }
 
 /**
- * What the ledger remembers of an origin's conduct.
+ * What the ledger remembers of an origin's conduct. Counts are the most that came together within one window, of all windows
+ * that ended in the last one: what was too much once is too much for as long again.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Conduct {
-  /** Purchases abandoned within the window. */
+  /** Purchases abandoned. */
   readonly abandoned: number
-  /** Authorisations refused within the window. */
+  /** Authorisations refused that hold budget of their own: a draw holds none. */
   readonly refused: number
   /** Micro-dollars that hang in `rejected` or `unknown` authorisations. */
   readonly hangingUsd: bigint

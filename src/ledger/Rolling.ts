@@ -89,6 +89,21 @@ export class Rolling {
     return sum
   }
 
+  /** The most that counted in one window, of all windows that ended within the last one. */
+  peak(now: number, windowMillis: number): bigint {
+    let peak = 0n
+    for (const latest of this.all) {
+      if (end(latest) <= now - windowMillis) continue
+      let sum = 0n
+      for (const bucket of this.all) {
+        if (bucket.start > latest.start) break
+        if (end(bucket) > latest.start - windowMillis) sum += bucket.amount
+      }
+      if (sum > peak) peak = sum
+    }
+    return peak
+  }
+
   /** Takes an amount out of the bucket that it was counted in; elsewhere it would make room that it never took. */
   lower(at: number, amount: bigint): void {
     let low = 0

@@ -23,14 +23,29 @@ export {
    * @category ways
    * @since 0.1.0
    */
-  make as sessions
+  make as sessions,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  type Options as SessionsOptions
 } from "./SessionWay.ts"
 export {
   /**
    * @category ways
    * @since 0.1.0
    */
-  make as x402
+  type Accepted,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  make as x402,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  type Options as X402Options
 } from "./X402Way.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------

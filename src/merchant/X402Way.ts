@@ -54,6 +54,7 @@ export interface Accepted {
  * @since 0.1.0
  */
 export interface Options {
+  /** In version 1, where a payment does not name its asset, only the first of each network is offered. */
   readonly accepts: ReadonlyArray<Accepted>
   /** Version 1 is offered on networks that have a name there (default both). */
   readonly versions?: ReadonlyArray<1 | 2> | undefined
@@ -100,7 +101,8 @@ const requirementsOf = (options: Options, sale: Sale) => {
     maxTimeoutSeconds,
     extra: { ...asset.domain, ...(flow === "upfront" ? { paymentFlow: flow } : {}) }
   }))
-  const v1 = v2.flatMap(({ amount, network, ...terms }): ReadonlyArray<V1.Requirement> =>
+  const firstOfNetwork = v2.filter(({ network }, index) => v2.findIndex((other) => other.network === network) === index)
+  const v1 = firstOfNetwork.flatMap(({ amount, network, ...terms }): ReadonlyArray<V1.Requirement> =>
     Option.match(Networks.toName(network), {
       onNone: () => [],
       onSome: (name) => [{

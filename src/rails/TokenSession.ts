@@ -114,6 +114,9 @@ const delivered = (
   }
 }
 
+const isReceipted = (draw: typeof DrawData.Type, { receipt }: Demand.Demand): boolean =>
+  Option.exists(receipt, (it) => it.protocol === "mpp/1.0" && it.sessionId === draw.sessionId)
+
 const judge = (plan: Rails.Plan, answer: Demand.Answer, now: number): Rails.Verdict => {
   const draw = plan.kind === "draw" ? Option.getOrUndefined(decodeDraw(plan.data)) : undefined
   const { status } = answer
@@ -131,7 +134,9 @@ const judge = (plan: Rails.Plan, answer: Demand.Answer, now: number): Rails.Verd
   }
   if (status === 401 && (demand.challenged || now >= draw.expiresAt)) return unknown(what, false, { _tag: "renew" })
   // Other refusals are the application's own answers to the request: for the caller to read, debited or not.
-  return unknown(what, status >= 400, { _tag: "reconcile" })
+  return status >= 400 && isReceipted(draw, demand)
+    ? delivered(plan, draw, demand, what)
+    : unknown(what, status >= 400, { _tag: "reconcile" })
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted } from "effect"
-import { HttpRouter, HttpServerResponse } from "effect/http"
 import { ExactEvmScheme } from "@x402/evm/exact/client"
 import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/client"
 import { wrapFetchWithPayment, x402Client } from "@x402/fetch"
+import { Effect, Layer, Option, Redacted } from "effect"
+import { HttpRouter, HttpServerResponse } from "effect/http"
 import { privateKeyToAccount } from "viem/accounts"
 import * as Paywall from "../../src/merchant/Paywall.ts"
 import * as Evm from "../../src/testing/chain/Evm.ts"
@@ -18,8 +18,7 @@ const selling = (version: 1 | 2, path: `/${string}`) =>
     HttpRouter.provideRequest(Layer.unwrap(Effect.map(Evm.EvmChain, ({ accounts, asset }) =>
       Paywall.layer({
         ways: [Paywall.x402({ accepts: [{ asset, payTo: accounts[2]!.address }], versions: [version] })]
-      })
-    )))
+      }))))
   )
 
 const Shop = HttpRouter.serve(Layer.mergeAll(selling(1, "/v1"), selling(2, "/v2")), { disableLogger: true }).pipe(
@@ -27,25 +26,30 @@ const Shop = HttpRouter.serve(Layer.mergeAll(selling(1, "/v1"), selling(2, "/v2"
   Layer.provideMerge(Evm.layer({ chainId: 84532 }))
 )
 
-const pay = Effect.fnUntraced(function*(path: string, register: (client: x402Client, account: ReturnType<typeof privateKeyToAccount>) => x402Client) {
-  const chain = yield* Evm.EvmChain
-  const [, payer, payee] = chain.accounts
-  yield* chain.mint(payer!.address, 1_000_000n)
-  const [paid, got] = [yield* chain.balance(payer!.address), yield* chain.balance(payee!.address)]
-  const url = `${yield* localUrl}${path}`
-  const client = register(new x402Client(), privateKeyToAccount(Redacted.value(payer!.privateKey)))
-  const response = yield* Effect.promise(() => wrapFetchWithPayment(fetch, client)(url))
-  return {
-    status: response.status,
-    body: yield* Effect.promise(() => response.json() as Promise<unknown>),
-    settlement: Option.getOrThrow(Settlement.decode(
-      response.headers.get("payment-response") ?? response.headers.get("x-payment-response") ?? ""
-    )),
-    paid: paid - (yield* chain.balance(payer!.address)),
-    got: (yield* chain.balance(payee!.address)) - got,
-    transactions: (yield* chain.transfers).map(({ transaction }) => transaction)
+const pay = Effect.fnUntraced(
+  function*(
+    path: string,
+    register: (client: x402Client, account: ReturnType<typeof privateKeyToAccount>) => x402Client
+  ) {
+    const chain = yield* Evm.EvmChain
+    const [, payer, payee] = chain.accounts
+    yield* chain.mint(payer!.address, 1_000_000n)
+    const [paid, got] = [yield* chain.balance(payer!.address), yield* chain.balance(payee!.address)]
+    const url = `${yield* localUrl}${path}`
+    const client = register(new x402Client(), privateKeyToAccount(Redacted.value(payer!.privateKey)))
+    const response = yield* Effect.promise(() => wrapFetchWithPayment(fetch, client)(url))
+    return {
+      status: response.status,
+      body: yield* Effect.promise(() => response.json() as Promise<unknown>),
+      settlement: Option.getOrThrow(Settlement.decode(
+        response.headers.get("payment-response") ?? response.headers.get("x-payment-response") ?? ""
+      )),
+      paid: paid - (yield* chain.balance(payer!.address)),
+      got: (yield* chain.balance(payee!.address)) - got,
+      transactions: (yield* chain.transfers).map(({ transaction }) => transaction)
+    }
   }
-})
+)
 
 layer(Shop, { timeout: "60 seconds" })("the official x402 client", (it) => {
   it.effect("pays a paywall by version 2", () =>

@@ -2,7 +2,14 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Data, Deferred, Effect, Fiber, Layer, Option, Redacted, Ref, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { HttpClient, HttpClientRequest, type HttpClientResponse, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import {
+  HttpClient,
+  HttpClientRequest,
+  type HttpClientResponse,
+  HttpRouter,
+  HttpServerRequest,
+  HttpServerResponse
+} from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Asset from "../../src/Asset.ts"
 import * as Facilitator from "../../src/merchant/Facilitator.ts"

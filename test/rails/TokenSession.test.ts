@@ -523,6 +523,14 @@ describe("TokenSession.judge", () => {
       for (const status of [400, 403, 404, 409, 410, 418, 422]) shows(yield* judge(status), own)
     }))
 
+  it.effect("books the receipt of a refusal that was debited", () =>
+    Effect.gen(function*() {
+      shows(yield* judge(404, receipt(price)), { _tag: "Settled", units: price, content: true })
+      shows(yield* judge(404, receipt(price, "sess_2")), { _tag: "Unknown", content: true })
+      shows(yield* judge(302, receipt(price)), { _tag: "Unknown", content: false })
+      shows(yield* judge(503, receipt(price)), { _tag: "Unknown", next: { _tag: "resend", after: undefined } })
+    }))
+
   it.effect("asks before it draws again after 429 and 5xx", () =>
     Effect.gen(function*() {
       shows(yield* judge(429, { "retry-after": "5" }), { next: { _tag: "resend", after: 5000 } })
@@ -552,7 +560,7 @@ describe("TokenSession.judge", () => {
         const plan = session.planDraw(handle, offerOf())
         const verdict = rail.judge(plan, { status, headers: { [header]: value }, body: value }, 0)
         assert.include(["Settled", "Rejected", "Unknown"], verdict._tag)
-        assert.strictEqual(verdict._tag === "Settled", status >= 200 && status < 300)
+        if (status >= 200 && status < 300) assert.strictEqual(verdict._tag, "Settled")
       }).pipe(Effect.provide(scripted(json(201, granted)).layer)),
     { arbitrary: { runs: 200 } }
   )

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Clock from "effect/Clock"
@@ -13,6 +12,7 @@ import * as Headers from "effect/http/Headers"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import type { PlatformError } from "effect/PlatformError"
+import * as Ref from "effect/Ref"
 import type * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -23,7 +23,7 @@ import * as Session from "../../Session.ts"
 import * as Transport from "../../Transport.ts"
 import type { Agents } from "../Agents.ts"
 import * as Asked from "../Asked.ts"
-import { Exited, status } from "../Exit.ts"
+import { Interrupted } from "../Exit.ts"
 import * as Output from "../Output.ts"
 import * as Paid from "../Paid.ts"
 import * as Quoted from "../Quoted.ts"
@@ -85,9 +85,9 @@ const orUndelivered = Effect.fnUntraced(function*<E>(since: number, error: E) {
 
 const interrupted = Effect.fnUntraced(function*(since: number, json: boolean) {
   const error = yield* orUndelivered(since, undefined)
-  return yield* error === undefined
-    ? Effect.fail(new Exited({ status: status.interrupted }))
-    : Report.failedWithBudget(error, json)
+  if (error === undefined) return
+  const { status } = yield* Effect.flip(Report.failedWithBudget(error, json))
+  yield* Effect.flatMap(Interrupted, Ref.set(status))
 })
 
 const dryRun = Effect.fnUntraced(function*(input: Input) {
@@ -148,9 +148,7 @@ const run = Effect.fnUntraced(function*(input: Input) {
       HttpClientError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail),
       PlatformError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail)
     }),
-    Effect.onExit((exit) =>
-      exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause) ? interrupted(since, json) : Effect.void
-    )
+    Effect.onInterrupt(() => interrupted(since, json))
   )
 })
 

@@ -69,7 +69,7 @@ export const layer = (options: Options) =>
 export const fetchPage = Effect.fnUntraced(function*(number: number) {
   const { merchant } = yield* World
   const client = yield* HttpClient.HttpClient
-  const response = yield* client.get(`${merchant}/quotes`, { urlParams: { page: number } })
+  const response = yield* HttpClient.filterStatusOk(client).get(`${merchant}/quotes`, { urlParams: { page: number } })
   return yield* response.text
 })
 
