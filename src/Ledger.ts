@@ -43,19 +43,26 @@ export class Ledger extends Context.Service<Ledger, {
   readonly durable: boolean
   /**
    * One transaction: the limits are checked, the hold is taken, the plan is written, the session moves on. A draw is
-   * checked against its session (scope `session`) and its other limits are not asked again.
+   * checked against its session (scope `session`), which holds its money already; of its other limits only those of scope
+   * `count` are asked. A purchase is counted once, however many authorisations it takes, and not at all if it is void.
    */
   readonly authorize: (draft: Draft) => Effect.Effect<void, BudgetExceeded | LedgerUnavailable>
   /** An authorisation is about to be sent again: `unknown` or `rejected` becomes `signed`. */
   readonly resent: (id: string) => Effect.Effect<void, LedgerUnavailable>
+  /**
+   * Writes down what became known. Only evidence that is `proven` or `attested` returns a hold, or any part of it; of what
+   * was never sent, its owner's word does. A judgement that is weaker than what is known changes nothing, and one that
+   * contradicts it fails.
+   */
   readonly judged: (id: string, judgement: Judgement) => Effect.Effect<void, LedgerUnavailable>
+  /** How far a purchase came. It is void only if all of its authorisations are released. */
   readonly delivered: (purchase: string, delivery: Delivery) => Effect.Effect<void, LedgerUnavailable>
   /** Claims the purchase of this key whose owner ended without content; at most one claimant gets it. */
   readonly claim: (key: string, owner: string) => Effect.Effect<
     Option.Option<{ readonly purchase: Purchase; readonly authorization: Authorization }>,
     LedgerUnavailable
   >
-  /** The session came to life, or was refused; its authorisation is judged by its own call. */
+  /** The session came to life, or is not drawn on any more. A closed one stays as it is. */
   readonly updateSession: (
     id: string,
     change: Partial<Pick<SessionRecord, "handle" | "state" | "expiresAt" | "limitUsd">>
@@ -77,6 +84,7 @@ export class Ledger extends Context.Service<Ledger, {
     ReadonlyArray<{ readonly purchase: Purchase; readonly authorizations: ReadonlyArray<Authorization> }>,
     LedgerUnavailable
   >
+  /** Spending counts in windows of at least sixty buckets, each until all of it has left; what is exposed always counts. */
   readonly standing: (counter: string, windowMillis: number) => Effect.Effect<Standing, LedgerUnavailable>
   readonly conduct: (origin: string, windowMillis: number) => Effect.Effect<Conduct, LedgerUnavailable>
 }>()("effect-mpp/Ledger") {}

@@ -9,13 +9,14 @@ import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type { Agents } from "./Agents.ts"
 import * as Budget from "./commands/Budget.ts"
 import * as Demo from "./commands/Demo.ts"
 import * as Explain from "./commands/Explain.ts"
 import * as Fetch from "./commands/Fetch.ts"
 import * as Probe from "./commands/Probe.ts"
-import { Interrupted, Usage } from "./Exit.ts"
+import { Bug, Interrupted, Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Report from "./Report.ts"
 import * as Table from "./Table.ts"
@@ -30,14 +31,14 @@ import { version } from "./version.ts"
 export const command = (agents: Agents) =>
   Command.make("mpp").pipe(
     Command.withDescription("Ask for things that cost money, and pay for them within a budget"),
-    Command.withGlobalFlags([Output.Json]),
     Command.withSubcommands([
       Fetch.command(agents),
       Probe.command(agents),
       Explain.command(agents),
       Budget.command(agents),
       Demo.command
-    ])
+    ]),
+    Command.withGlobalFlags([Output.Json])
   )
 
 /** Help and versions are asked for; what is wrong with an invocation is told as any failure is. */
@@ -57,23 +58,23 @@ const layerConfig = CliConfig.layer({
  */
 export const run = (agents: Agents) => {
   const execute = Command.runWith(command(agents), { version })
-  return (args: ReadonlyArray<string>) =>
-    execute(args).pipe(
+  return (args: ReadonlyArray<string>) => {
+    // A command line that could not be read has not said how to tell of it.
+    const json = args.includes("--json")
+    return execute(args).pipe(
       Effect.catch((error) => {
         if (error._tag === "Exited") return Effect.fail(error)
-        if (error._tag !== "ShowHelp") {
-          return Report.failed(new Usage({ message: error.message }), args.includes("--json"))
-        }
-        if (error.errors.length === 0) {
-          return Effect.void
-        }
+        if (error._tag !== "ShowHelp") return Report.failed(new Usage({ message: error.message }), json)
+        if (error.errors.length === 0) return Effect.void
         const wrong = error.errors.map(({ message }) => Table.clean(message)).join("; ")
-        return Report.failed(
-          new Usage({ message: `${wrong}. Try ${error.commandPath.join(" ")} --help` }),
-          args.includes("--json")
-        )
+        return Report.failed(new Usage({ message: `${wrong}. Try ${error.commandPath.join(" ")} --help` }), json)
+      }),
+      Effect.catchDefect((defect) => {
+        const what = Predicate.isError(defect) ? `${defect.name}: ${defect.message}` : "no error was given"
+        return Report.failed(new Bug({ message: `This is a bug: ${what.slice(0, 500)}` }), json)
       }),
       Effect.provide(Layer.mergeAll(layerPresenter, layerConfig, Output.layerLogger)),
       Interrupted.withStatus
     )
+  }
 }

@@ -51,6 +51,14 @@ export class Exited extends Schema.TaggedError<Exited>()("Exited", { status: Sch
  */
 export class Usage extends Schema.TaggedError<Usage>()("Usage", { message: Schema.String }) {}
 
+/**
+ * What should never happen did.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Bug extends Schema.TaggedError<Bug>()("Bug", { message: Schema.String }) {}
+
 const ofReason: { readonly [Tag in Reason["_tag"]]: number } = {
   BudgetExceeded: status.refused,
   PolicyDenied: status.refused,

@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import type { Agent } from "../Agent.ts"
 import * as PaymentError from "../PaymentError.ts"
 import * as Environment from "./Environment.ts"
-import { Exited, status, statusOf, Usage } from "./Exit.ts"
+import { type Bug, Exited, status, statusOf, type Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Standing from "./Standing.ts"
 import * as Table from "./Table.ts"
@@ -31,6 +31,7 @@ export type Failure =
   | Config.ConfigError
   | PlatformError
   | Usage
+  | Bug
 
 /** A failure in the words of the executable. */
 interface Told {
@@ -124,6 +125,8 @@ const tell = (error: Failure): Told => {
       return { status: status.failed, tag: error.reason._tag, message: error.message }
     case "Usage":
       return { status: status.usage, tag: "Usage", message: error.message }
+    case "Bug":
+      return { status: status.failed, tag: "Bug", message: error.message }
     default:
       return tellReason(error, "unspent", {}, error.message)
   }

@@ -37,5 +37,5 @@ Effect.flatMap(Stdio.Stdio, ({ args }) => args).pipe(
   Effect.flatMap(Cli.run(Agents.layerConfig)),
   Effect.provide(NodeServices.layer),
   Effect.provide(Environment.layer(environment)),
-  (program) => runMain(program)
+  (program) => runMain(program, { disableErrorReporting: true })
 )

@@ -26,7 +26,6 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { sha256, stringToBytes, stringToHex } from "viem/utils"
@@ -36,28 +35,8 @@ import * as Books from "./SessionBooks.ts"
 import * as Refusal from "./SessionRefusal.ts"
 import { type DebitRefused, NotFound, OpenRefused, Unauthorized } from "./SessionRefusal.ts"
 
-export {
-  /**
-   * @category errors
-   * @since 0.1.0
-   */
-  DebitRefused,
-  /**
-   * @category errors
-   * @since 0.1.0
-   */
-  NotFound,
-  /**
-   * @category errors
-   * @since 0.1.0
-   */
-  OpenRefused,
-  /**
-   * @category errors
-   * @since 0.1.0
-   */
-  Unauthorized
-} from "./SessionRefusal.ts"
+export { type Charge, type Debited, type Standing, Store } from "./SessionBooks.ts"
+export { DebitRefused, NotFound, OpenRefused, Unauthorized } from "./SessionRefusal.ts"
 
 /**
  * A session that was opened, with its token.
@@ -74,24 +53,6 @@ export interface Grant {
 }
 
 /**
- * @category models
- * @since 0.1.0
- */
-export type Standing = Books.Standing
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type Charge = Books.Charge
-
-/**
- * @category models
- * @since 0.1.0
- */
-export type Debited = Books.Debited
-
-/**
  * What the authority holds, for audits. In every account `spentUsd + reservedUsd + availableUsd = balanceUsd`, and what
  * all accounts spent is what moved to all merchants.
  *
@@ -104,23 +65,6 @@ export interface Audit {
   >
   /** Micro-dollars debited, by audience. */
   readonly moved: ReadonlyMap<string, bigint>
-}
-
-/**
- * Where the books are kept. The one promise: steps are applied one at a time.
- *
- * @category services
- * @since 0.1.0
- */
-export class Store extends Context.Service<Store, {
-  readonly modify: <A>(step: Books.Step<A>) => Effect.Effect<A>
-}>()("effect-mpp/merchant/SessionAuthority/Store") {
-  /** Books in the memory of this process. */
-  static readonly layerMemory = (): Layer.Layer<Store> =>
-    Layer.effect(
-      Store,
-      Effect.map(Ref.make(Books.empty), (books) => Store.of({ modify: (step) => Ref.modify(books, step) }))
-    )
 }
 
 /**
@@ -140,14 +84,14 @@ export class SessionAuthority extends Context.Service<SessionAuthority, {
   readonly inspect: (
     credential: Redacted.Redacted<string>,
     session: { readonly sessionId: string } | { readonly idempotencyKey: string }
-  ) => Effect.Effect<Standing, Unauthorized | NotFound>
+  ) => Effect.Effect<Books.Standing, Unauthorized | NotFound>
   /** Ends a session; its rest returns to the account. Asked for again, it answers the same final figures. */
   readonly close: (
     credential: Redacted.Redacted<string>,
     sessionId: string
-  ) => Effect.Effect<Standing, Unauthorized | NotFound>
+  ) => Effect.Effect<Books.Standing, Unauthorized | NotFound>
   /** Takes the price of one request from a token's session, wholly or not at all. */
-  readonly debit: (token: Redacted.Redacted<string>, charge: Charge) => Effect.Effect<Debited, DebitRefused>
+  readonly debit: (token: Redacted.Redacted<string>, charge: Books.Charge) => Effect.Effect<Books.Debited, DebitRefused>
   readonly audit: Effect.Effect<Audit>
 }>()("effect-mpp/merchant/SessionAuthority") {}
 
@@ -176,7 +120,7 @@ export interface Options {
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const random = yield* SecureRandom.SecureRandom
-  const store = yield* Store
+  const store = yield* Books.Store
   const maxValidity = Duration.toMillis(options.maxValidity ?? "1 day")
   const rules: Books.Rules = {
     maxOpenSessions: options.maxOpenSessions ?? 1000,
@@ -286,20 +230,20 @@ const requestDigest = (request: SessionEndpoint.OpenRequest): string =>
     request.agentId ?? null
   ])))
 
-const standingOf = (session: Option.Option<Books.Session>, now: number): Effect.Effect<Standing, NotFound> =>
+const standingOf = (session: Option.Option<Books.Session>, now: number): Effect.Effect<Books.Standing, NotFound> =>
   Effect.fromOption(session).pipe(
     Effect.mapBoth({ onSuccess: (one) => Books.standingOf(one, now), onFailure: () => new NotFound() })
   )
 
 /**
- * An authority whose books are kept by a {@link Store} of the program's own.
+ * An authority whose books are kept by a {@link Books.Store} of the program's own.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerStore = (
   options: Options
-): Layer.Layer<SessionAuthority, never, SecureRandom.SecureRandom | Store> =>
+): Layer.Layer<SessionAuthority, never, SecureRandom.SecureRandom | Books.Store> =>
   Layer.effect(SessionAuthority, make(options))
 
 /**
@@ -329,7 +273,7 @@ export const layerStore = (
  * @since 0.1.0
  */
 export const layer = (options: Options): Layer.Layer<SessionAuthority, never, SecureRandom.SecureRandom> =>
-  layerStore(options).pipe(Layer.provide(Store.layerMemory()))
+  layerStore(options).pipe(Layer.provide(Books.Store.layerMemory()))
 
 const malformed = () => Effect.succeed(Refusal.problem(422, "malformed-request", "The request cannot be read"))
 
@@ -377,7 +321,7 @@ const sessionId = Effect.map(HttpRouter.params, ({ id }) => id ?? "")
 const opened = HttpServerResponse.schemaJson(SessionEndpoint.Opened)
 const standing = HttpServerResponse.schemaJson(SessionEndpoint.Standing)
 
-const standingResponse = ({ remainingUsd, sessionId, spentUsd, status }: Standing) =>
+const standingResponse = ({ remainingUsd, sessionId, spentUsd, status }: Books.Standing) =>
   standing({ sessionId, spentUsdc: spentUsd, remainingUsdc: remainingUsd, status })
 
 /**

@@ -9,9 +9,13 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import { DebitRefused, OpenRefused } from "./SessionRefusal.ts"
 
@@ -128,6 +132,23 @@ export const empty: Books = {
  * @since 0.1.0
  */
 export type Step<A> = (books: Books) => readonly [A, Books]
+
+/**
+ * Where the books are kept. The one promise: steps are applied one at a time.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Store extends Context.Service<Store, {
+  readonly modify: <A>(step: Step<A>) => Effect.Effect<A>
+}>()("effect-mpp/merchant/SessionBooks/Store") {
+  /** Books in the memory of this process. */
+  static readonly layerMemory = (): Layer.Layer<Store> =>
+    Layer.effect(
+      Store,
+      Effect.map(Ref.make(empty), (books) => Store.of({ modify: (step) => Ref.modify(books, step) }))
+    )
+}
 
 /**
  * Limits that hold for every account.

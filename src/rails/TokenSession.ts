@@ -18,11 +18,11 @@ import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { sessionUsdc } from "../Asset.ts"
-import * as Demand from "../Demand.ts"
 import { PolicyDenied, ProtocolError, WalletError } from "../PaymentError.ts"
 import * as Rails from "../Rails.ts"
 import * as Transport from "../Transport.ts"
 import * as SessionEndpoint from "../wire/mpp/SessionEndpoint.ts"
+import * as Draw from "./TokenSessionDraw.ts"
 import * as Endpoint from "./TokenSessionEndpoint.ts"
 import * as Rules from "./TokenSessionRules.ts"
 
@@ -48,21 +48,11 @@ const OpenData = Schema.Struct({
   request: SessionEndpoint.OpenRequest
 })
 
-/** What a `draw` plan carries. The limit bounds what a receipt can claim. */
-const DrawData = Schema.Struct({
-  endpoint: Schema.String,
-  sessionId: Schema.String,
-  expiresAt: Schema.Natural,
-  limit: Schema.BigIntFromString
-})
-
 const HandleData = Schema.Struct({ endpoint: Schema.String, audience: Schema.String, realm: Schema.String })
 
 const decodeOpen = Schema.decodeUnknownOption(OpenData)
-const decodeDraw = Schema.decodeUnknownOption(DrawData)
 const decodeHandle = Schema.decodeUnknownOption(HandleData)
 const encodeOpen = Schema.encodeOption(OpenData)
-const encodeDraw = Schema.encodeSync(DrawData)
 
 /** The endpoint's clock may be behind or ahead of ours by this much. */
 const clockSkewMillis = 60_000
@@ -71,73 +61,6 @@ const protocolError = (detail: string) => new ProtocolError({ protocol: "mpp/1.0
 
 const foreignPlan = () =>
   protocolError("this was not written by this rail, or was written for another session endpoint")
-
-// ---------------------------------------------------------------------------------------------------------------------
-// What an answer says
-// ---------------------------------------------------------------------------------------------------------------------
-
-const claimed = (what: string, detail?: Schema.Json) =>
-  new Rails.Evidence({ rank: "claimed", what, ...(detail === undefined ? {} : { detail }) })
-
-const unknown = (what: string, content: boolean, next: Rails.Next): Rails.Verdict => ({
-  _tag: "Unknown",
-  content,
-  evidence: claimed(what),
-  next
-})
-
-const delivered = (
-  plan: Rails.Plan,
-  draw: typeof DrawData.Type,
-  demand: Demand.Demand,
-  what: string
-): Rails.Verdict => {
-  const receipt = Option.getOrUndefined(demand.receipt)
-  if (receipt?.protocol !== "mpp/1.0") {
-    return { _tag: "Settled", units: plan.units, content: true, evidence: claimed(what, { estimated: true }) }
-  }
-  if (receipt.sessionId !== draw.sessionId) {
-    const evidence = new Rails.Evidence({ rank: "claimed", what: "receipt of another session", mismatch: true })
-    return { _tag: "Settled", units: plan.units, content: true, evidence }
-  }
-  const units = receipt.amount < draw.limit ? receipt.amount : draw.limit
-  return {
-    _tag: "Settled",
-    units,
-    content: true,
-    evidence: new Rails.Evidence({
-      rank: "claimed",
-      what: "receipt",
-      ...(units > plan.units ? { mismatch: true } : {}),
-      detail: { amount: receipt.amount.toString(), remaining: receipt.remaining.toString() }
-    })
-  }
-}
-
-const isReceipted = (draw: typeof DrawData.Type, { receipt }: Demand.Demand): boolean =>
-  Option.exists(receipt, (it) => it.protocol === "mpp/1.0" && it.sessionId === draw.sessionId)
-
-const judge = (plan: Rails.Plan, answer: Demand.Answer, now: number): Rails.Verdict => {
-  const draw = plan.kind === "draw" ? Option.getOrUndefined(decodeDraw(plan.data)) : undefined
-  const { status } = answer
-  const what = `status ${status}`
-  if (draw === undefined) return unknown("not a draw of this rail", false, { _tag: "reconcile" })
-  const demand = Demand.read(answer, now)
-  const after = Option.getOrUndefined(demand.retryAfter)
-  if (status >= 200 && status < 300) return delivered(plan, draw, demand, what)
-  if (status === 429 || status >= 500 || (status === 402 && after !== undefined)) {
-    return unknown(what, false, { _tag: "resend", after })
-  }
-  if (status === 402) {
-    const problem = Option.match(demand.problem, { onNone: () => "unspecified", onSome: ({ code }) => code })
-    return { _tag: "Rejected", problem, evidence: claimed(what) }
-  }
-  if (status === 401 && (demand.challenged || now >= draw.expiresAt)) return unknown(what, false, { _tag: "renew" })
-  // Other refusals are the application's own answers to the request: for the caller to read, debited or not.
-  return status >= 400 && isReceipted(draw, demand)
-    ? delivered(plan, draw, demand, what)
-    : unknown(what, status >= 400, { _tag: "reconcile" })
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The rail
@@ -232,7 +155,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
       payer: settings.endpoint,
       payee: offer.payee,
       spendableUntil: handle.expiresAt + clockSkewMillis,
-      data: encodeDraw({
+      data: Draw.encode({
         endpoint: settings.endpoint,
         sessionId: handle.wireId,
         expiresAt: handle.expiresAt,
@@ -241,7 +164,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
     })
 
   const sign: Rails.Rail["sign"] = Effect.fn("TokenSession.sign")(function*(plan) {
-    const draw = plan.kind === "draw" ? Option.getOrUndefined(decodeDraw(plan.data)) : undefined
+    const draw = plan.kind === "draw" ? Option.getOrUndefined(Draw.decode(plan.data)) : undefined
     const token = draw && (yield* Ref.get(tokens)).get(draw.sessionId)
     if (token === undefined) {
       return yield* new WalletError({
@@ -300,7 +223,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
 
   // One figure says nothing of one draw, unless nothing was drawn at all and nothing can be any more.
   const reconcileDraw = Effect.fnUntraced(function*(plan: Rails.Plan) {
-    const { sessionId } = yield* ours(decodeDraw(plan.data))
+    const { sessionId } = yield* ours(Draw.decode(plan.data))
     const standing = yield* endpoint.inspect(sessionId)
     const evidence = attested("figure of the session", standing)
     return standing.status !== "open" && standing.spentUsdc === 0n ? voided(evidence) : open(evidence)
@@ -321,7 +244,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
     plan: (offer) =>
       Effect.fail(new PolicyDenied({ rule: "session-only", detail: "token sessions pay by session only", offer })),
     sign,
-    judge,
+    judge: Draw.judge,
     reconcile: Effect.fn("TokenSession.reconcile")((plan) =>
       plan.kind === "open" ? reconcileOpen(plan) : reconcileDraw(plan)
     ),

@@ -346,6 +346,24 @@ const refusal = (answer: Answer): string | undefined => {
  * @since 0.1.0
  */
 export const layer = (options: Options): Layer.Layer<Agent.Agent | Merchant> =>
+  assemble(options, (world) => Layer.succeed(HttpClient.HttpClient, serve(world, options)))
+
+/**
+ * The same agent in front of a client of the test's own, which answers as it likes. Its rail pays x402 offers in
+ * {@link asset}; the chain that it asks knows of no payment.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerOver = <E, R>(
+  options: Omit<Options, "merchant" | "origin">,
+  client: Layer.Layer<HttpClient.HttpClient, E, R>
+): Layer.Layer<Agent.Agent | Merchant, E, R> => assemble({ ...options, merchant: [] }, () => client)
+
+const assemble = <E, R>(
+  options: Options,
+  client: (world: Ref.Ref<World>) => Layer.Layer<HttpClient.HttpClient, E, R>
+): Layer.Layer<Agent.Agent | Merchant, E, R> =>
   Layer.unwrap(
     Effect.map(
       Ref.make<World>({ seen: [], taken: new Map(), faults: new Map(), expired: false }),
@@ -359,7 +377,7 @@ export const layer = (options: Options): Layer.Layer<Agent.Agent | Merchant> =>
           sweep: false,
           ...(options.agentId === undefined ? {} : { agentId: options.agentId })
         }).pipe(
-          Layer.provide(Layer.succeed(HttpClient.HttpClient, serve(world, options))),
+          Layer.provide(client(world)),
           Layer.merge(Layer.succeed(Merchant, {
             requests: Effect.map(Ref.get(world), ({ seen }) => seen),
             charges: Effect.map(Ref.get(world), ({ taken }) => [...taken.values()]),

@@ -4,3 +4,4 @@
  * @since 0.1.0
  */
 export * as AgentTest from "./AgentTest.ts"
+export * as TestWallet from "./TestWallet.ts"

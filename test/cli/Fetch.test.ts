@@ -223,7 +223,9 @@ describe("a mistake in the command line", () => {
     ["a header with a second line", ["fetch", `${origin}/a`, "-H", "A: b\r\nAuthorization: hunter2"]],
     ["an unknown rail", ["fetch", `${origin}/a`, "--rail", "paypal"]],
     ["a body for GET", ["fetch", `${origin}/a`, "-X", "GET", "-d", "x"]],
-    ["an unknown method", ["fetch", `${origin}/a`, "-X", "STEAL"]]
+    ["an unknown method", ["fetch", `${origin}/a`, "-X", "STEAL"]],
+    ["a demo of nothing", ["demo", "--requests", "0"]],
+    ["a demo of blocks that never come", ["demo", "--block-time", "3600"]]
   ]
   for (const [why, args] of mistakes) {
     it.effect(`exits with 2: ${why}`, () =>

@@ -1,51 +1,32 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { x402Facilitator } from "@x402/core/facilitator"
-import { toFacilitatorEvmSigner } from "@x402/evm"
-import { ExactEvmScheme } from "@x402/evm/exact/facilitator"
-import { Effect, Layer, Option, Redacted, Schema } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import { HttpClient, HttpClientRequest, HttpRouter, HttpServerResponse } from "effect/http"
-import { createPublicClient, createWalletClient, http } from "viem"
-import { privateKeyToAccount } from "viem/accounts"
-import { baseSepolia } from "viem/chains"
 import { Facilitator, Settlement, Verification } from "../../src/merchant/Facilitator.ts"
 import * as Paywall from "../../src/merchant/Paywall.ts"
 import * as Evm from "../../src/testing/chain/Evm.ts"
 import * as SettlementHeader from "../../src/wire/x402/Settlement.ts"
 import * as V2 from "../../src/wire/x402/V2.ts"
 import { nonceOf, sign } from "../merchant/signedPayments.ts"
+import { facilitator } from "./official.ts"
 
 /** The official facilitator in this process, on the local chain. */
 const Official = Layer.effect(
   Facilitator,
-  Effect.map(Evm.EvmChain, ({ accounts, network, rpcUrl }) => {
-    const account = privateKeyToAccount(Redacted.value(accounts[0]!.privateKey))
-    const options = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval: 25 }
-    const reads = createPublicClient(options)
-    const writes = createWalletClient({ ...options, account })
-    const official = new x402Facilitator().register(
-      network as `eip155:${string}`,
-      new ExactEvmScheme(toFacilitatorEvmSigner({
-        address: account.address,
-        getCode: (args) => reads.getCode(args),
-        readContract: (args) => reads.readContract(args as never),
-        verifyTypedData: (args) => reads.verifyTypedData(args as never),
-        writeContract: (args) => writes.writeContract(args as never),
-        sendTransaction: (args) => writes.sendTransaction(args as never),
-        waitForTransactionReceipt: (args) => reads.waitForTransactionReceipt(args)
-      }))
-    )
-    const decodeVerification = Schema.decodeUnknownEffect(Verification)
-    const decodeSettlement = Schema.decodeUnknownEffect(Settlement)
+  Effect.map(Evm.EvmChain, (chain) => {
+    const official = facilitator(chain)
+    // its answers as they are on the wire, without members that are undefined
+    const decodeVerification = Schema.decodeUnknownEffect(Schema.fromJsonString(Verification))
+    const decodeSettlement = Schema.decodeUnknownEffect(Schema.fromJsonString(Settlement))
     return Facilitator.of({
       verify: ({ paymentPayload, paymentRequirements }) =>
         Effect.promise(() => official.verify(paymentPayload as never, paymentRequirements as never)).pipe(
-          Effect.flatMap(decodeVerification),
+          Effect.flatMap((answer) => decodeVerification(JSON.stringify(answer))),
           Effect.orDie
         ),
       settle: ({ paymentPayload, paymentRequirements }) =>
         Effect.promise(() => official.settle(paymentPayload as never, paymentRequirements as never)).pipe(
-          Effect.flatMap(decodeSettlement),
+          Effect.flatMap((answer) => decodeSettlement(JSON.stringify(answer))),
           Effect.orDie
         ),
       supported: Effect.succeed({ kinds: [] })

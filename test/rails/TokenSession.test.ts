@@ -182,7 +182,9 @@ describe("TokenSession.accepts", () => {
       const evil = "https://evil.example"
       assert.strictEqual(yield* refusalOf(offerOf(), evil, { origins: [origin, evil] }), "realm-mismatch")
       assert.strictEqual(yield* refusalOf(offerOf(), evil, { origins: ["*"] }), "realm-mismatch")
-      for (const realm of ["example.com", "api.example.com.evil.example", "evil.example", "api.example.com@evil"]) {
+      for (
+        const realm of ["example.com", "evil-api.example.com", "api.example.com.evil.example", "api.example.com@evil"]
+      ) {
         assert.notStrictEqual(yield* refusalOf(offerOf({ realm })), "accepted")
       }
     }))

@@ -36,8 +36,8 @@ export const command = Command.make("demo", {
   ),
   blockTime: Flag.Finite("block-time").pipe(
     Flag.withMetavar("SECONDS"),
-    Flag.withDescription("How often the local chain makes a block"),
-    Flag.filter((seconds) => seconds > 0 && seconds <= 60, () => "Expected seconds, above 0 and up to 60"),
+    Flag.withDescription("Time between blocks of the local chain; 0: one for every transaction"),
+    Flag.filter((seconds) => seconds >= 0 && seconds <= 60, () => "Expected seconds, from 0 to 60"),
     Flag.withDefault(2)
   )
 }, run).pipe(

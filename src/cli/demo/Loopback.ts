@@ -80,13 +80,15 @@ export const layerClient = (): Layer.Layer<HttpClient.HttpClient | Legs> =>
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
 /**
- * Serves routes on a port of 127.0.0.1 that the system chooses, until the scope closes. The routes are told their origin.
+ * Serves routes on a port of 127.0.0.1 that the system chooses, until the scope closes. What the routes need is told the
+ * origin that they are served at.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const serve = Effect.fnUntraced(function*<A, E, R>(
-  routes: (origin: string) => Layer.Layer<A, E, R>
+export const serve = Effect.fnUntraced(function*<A, E, R, B, E2, R2>(
+  routes: Layer.Layer<A, E, R>,
+  services: (origin: string) => Layer.Layer<B, E2, R2>
 ) {
   const server = yield* NodeHttpServer.make(createServer, {
     host: "127.0.0.1",
@@ -95,7 +97,8 @@ export const serve = Effect.fnUntraced(function*<A, E, R>(
   })
   const origin = HttpServer.formatAddress(server.address)
   yield* Layer.build(
-    HttpRouter.serve(routes(origin), { disableLogger: true, disableListenLog: true }).pipe(
+    HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+      Layer.provide(services(origin)),
       Layer.provide(Layer.succeed(HttpServer.HttpServer, server)),
       Layer.provide(NodeHttpServer.layerHttpServices)
     )

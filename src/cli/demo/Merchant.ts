@@ -20,38 +20,44 @@ import * as Faults from "./Faults.ts"
  */
 export const priceUsd = 10_000n
 
+const quotes = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ url }) => HttpServerResponse.jsonUnsafe({ url, quotes: ["buy low", "sell high"] })
+)
+
 /**
- * The routes of the merchant, with the faults in front of them.
+ * What the merchant sells, with the faults in front of it.
  *
  * @category routes
  * @since 0.1.0
  */
-export const routes = (options: {
+export const routes = Layer.merge(
+  Faults.middleware,
+  Paywall.route(
+    "GET",
+    "/quotes",
+    { price: formatUsd(priceUsd), description: "A page of quotes" },
+    Faults.whileServing(quotes)
+  )
+)
+
+/**
+ * How the merchant is paid.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const paywall = (options: {
   readonly origin: string
   readonly payTo: string
   readonly asset: Asset
   /** Where its sessions are opened. */
   readonly endpoint: string
 }) =>
-  Layer.merge(
-    Faults.middleware,
-    Paywall.route(
-      "GET",
-      "/quotes",
-      { price: formatUsd(priceUsd), description: "A page of quotes" },
-      Faults.whileServing(quotes)
-    )
-  ).pipe(
-    Layer.provide(Paywall.layer({
-      origin: options.origin,
-      ways: [
-        Paywall.sessions({ endpoint: options.endpoint }),
-        Paywall.x402({ accepts: [{ asset: options.asset, payTo: options.payTo }] })
-      ]
-    }))
-  )
-
-const quotes = Effect.map(
-  HttpServerRequest.HttpServerRequest,
-  ({ url }) => HttpServerResponse.jsonUnsafe({ url, quotes: ["buy low", "sell high"] })
-)
+  Paywall.layer({
+    origin: options.origin,
+    ways: [
+      Paywall.sessions({ endpoint: options.endpoint }),
+      Paywall.x402({ accepts: [{ asset: options.asset, payTo: options.payTo }] })
+    ]
+  })

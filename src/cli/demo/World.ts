@@ -114,22 +114,17 @@ const make = Effect.gen(function*() {
 
   for (const { wallet } of payers.values()) yield* chain.mint(wallet.address, wealth)
 
-  const endpoint = yield* Loopback.serve(() => SessionAuthority.routes.pipe(Layer.provide(services)))
-  const facilitator = yield* Loopback.serve(() =>
-    Facilitator.routes.pipe(
-      Layer.provide(LocalFacilitator.layer()),
-      Layer.provide(Layer.succeed(Evm.EvmChain, chain))
-    )
-  )
+  const endpoint = `${yield* Loopback.serve(SessionAuthority.routes, () => services)}/session`
+  const facilitator = yield* Loopback.serve(Facilitator.routes, () =>
+    LocalFacilitator.layer().pipe(Layer.provide(Layer.succeed(Evm.EvmChain, chain))))
   const payTo = chain.accounts[till]!.address
-  const merchant = yield* Loopback.serve((origin) =>
-    Merchant.routes({ origin, payTo, asset: chain.asset, endpoint: `${endpoint}/session` }).pipe(
-      Layer.provide(services),
+  const merchant = yield* Loopback.serve(Merchant.routes, (origin) =>
+    Merchant.paywall({ origin, payTo, asset: chain.asset, endpoint }).pipe(
+      Layer.provideMerge(services),
       Layer.provide(Facilitator.layerHttp({ url: facilitator })),
       Layer.provide(Transport.layer),
       Layer.provide(Loopback.layerClient())
-    )
-  )
+    ))
 
   const transfers = Effect.map(chain.transfers, (all) => all.filter(({ to }) => to === payTo))
 
@@ -138,7 +133,7 @@ const make = Effect.gen(function*() {
     rpcUrl: chain.rpcUrl,
     asset: chain.asset,
     merchant,
-    endpoint: `${endpoint}/session`,
+    endpoint,
     payer: (name) => payers.get(name)!,
     moved: Effect.fnUntraced(function*(payer) {
       const own = (yield* transfers).filter(({ from }) => from === payer.wallet.address)

@@ -244,9 +244,27 @@ contract Multicall3 {
         bytes callData;
     }
 
+    struct Call {
+        address target;
+        bytes callData;
+    }
+
     struct Result {
         bool success;
         bytes returnData;
+    }
+
+    function tryAggregate(bool requireSuccess, Call[] calldata calls)
+        external
+        payable
+        returns (Result[] memory results)
+    {
+        results = new Result[](calls.length);
+        for (uint256 i = 0; i < calls.length; i++) {
+            (bool success, bytes memory returnData) = calls[i].target.call(calls[i].callData);
+            require(success || !requireSuccess, "Multicall3: call failed");
+            results[i] = Result(success, returnData);
+        }
     }
 
     function aggregate3(Call3[] calldata calls) external payable returns (Result[] memory results) {

@@ -1,7 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Exit, Redacted, Scope } from "effect"
 import { privateKeyToAccount } from "viem/accounts"
-import { encodeFunctionData } from "viem/utils"
+import { decodeFunctionResult, encodeFunctionData, parseAbi } from "viem/utils"
 import * as Anvil from "../../../src/testing/chain/Anvil.ts"
 import * as Evm from "../../../src/testing/chain/Evm.ts"
 import * as TestToken from "../../../src/testing/chain/TestToken.ts"
@@ -128,10 +128,31 @@ layer(Evm.layer({ chainId: 84532 }))("a local chain", (it) => {
       assert.match(error.message, /expired/)
     }))
 
-  it.effect("answers several reads in one call, as facilitators ask for them", () =>
+  it.effect("answers several reads in one call, those that fail among them", () =>
     Effect.gen(function*() {
-      const { rpc } = yield* Evm.EvmChain
-      assert.notStrictEqual(yield* rpc("eth_getCode", [TestToken.multicallAddress, "latest"]), "0x")
+      const { asset, rpc } = yield* Evm.EvmChain
+      const target = asset.address as `0x${string}`
+      const abi = parseAbi([
+        "function aggregate3((address target, bool allowFailure, bytes callData)[] calls) view returns ((bool success, bytes data)[])",
+        "function tryAggregate(bool requireSuccess, (address target, bytes callData)[] calls) view returns ((bool success, bytes data)[])"
+      ])
+      const callData = encodeFunctionData({ abi: TestToken.abi, functionName: "balanceOf", args: [target] })
+      const ask = (data: `0x${string}`) => rpc("eth_call", [{ to: TestToken.multicallAddress, data }, "latest"])
+      const three = yield* ask(encodeFunctionData({
+        abi,
+        functionName: "aggregate3",
+        args: [[{ target, allowFailure: true, callData }, { target, allowFailure: true, callData: "0x" }]]
+      }))
+      const tried = yield* ask(encodeFunctionData({
+        abi,
+        functionName: "tryAggregate",
+        args: [false, [{ target, callData }, { target, callData: "0x" }]]
+      }))
+      assert.deepStrictEqual(
+        decodeFunctionResult({ abi, functionName: "aggregate3", data: three as `0x${string}` }).map((_) => _.success),
+        [true, false]
+      )
+      assert.strictEqual(tried, three)
     }))
 })
 

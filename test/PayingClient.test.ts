@@ -1,0 +1,205 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Ref, Schedule, Stream } from "effect"
+import { Base64 } from "effect/encoding"
+import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import * as Ledger from "../src/Ledger.ts"
+import * as PayingClient from "../src/PayingClient.ts"
+import * as PaymentError from "../src/PaymentError.ts"
+import * as AgentTest from "../src/testing/AgentTest.ts"
+import * as Transport from "../src/Transport.ts"
+
+const origin = "https://merchant.test"
+
+const agent = AgentTest.layer({
+  merchant: [
+    { path: "/free", answer: { free: true } },
+    { path: "/a", price: "0.01", answer: { bought: "a" } },
+    { path: "/a", method: "POST", price: "0.01", answer: { bought: "posted" } },
+    { path: "/dear", price: "9.00", answer: {} },
+    { path: "/broken", price: "0.01", answer: {}, faults: ["take-and-fail"] }
+  ]
+})
+
+const charges = Effect.flatMap(AgentTest.Merchant, (merchant) => merchant.charges)
+
+/** A fake server below the client under test, and what it was asked. */
+const server = (answer: (request: HttpClientRequest.HttpClientRequest, url: URL) => Response) =>
+  Layer.succeed(
+    HttpClient.HttpClient,
+    HttpClient.make((request, url) => Effect.succeed(HttpClientResponse.fromWeb(request, answer(request, url))))
+  )
+
+const demand = (url: URL) =>
+  new Response("{}", {
+    status: 402,
+    headers: {
+      "payment-required": Base64.encode(JSON.stringify({
+        x402Version: 2,
+        resource: { url: url.href },
+        accepts: [{
+          scheme: "exact",
+          network: AgentTest.asset.network,
+          amount: "10000",
+          asset: AgentTest.asset.address,
+          payTo: "0x00000000000000000000000000000000000000b2",
+          maxTimeoutSeconds: 60,
+          extra: AgentTest.asset.domain
+        }]
+      }))
+    }
+  })
+
+describe("PayingClient", () => {
+  it.effect("pays under the tag of HttpClient, for a program that knows nothing of payment", () =>
+    Effect.gen(function*() {
+      const response = yield* HttpClient.get(`${origin}/a`)
+      assert.deepStrictEqual(yield* response.json, { bought: "a" })
+      assert.deepStrictEqual(yield* charges, [10_000n])
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("carries a payment failure as a status error of 402, which no transient retry repeats", () =>
+    Effect.gen(function*() {
+      const attempts = yield* Ref.make(0)
+      const client = (yield* HttpClient.HttpClient).pipe(
+        HttpClient.tapRequest(() => Ref.update(attempts, (n) => n + 1)),
+        HttpClient.retryTransient({ schedule: Schedule.recurs(5) })
+      )
+      const error = yield* Effect.flip(client.get(`${origin}/dear`))
+      assert.isTrue(HttpClientError.isHttpClientError(error) && error.reason._tag === "StatusCodeError")
+      assert.strictEqual(error.response?.status, 402)
+      assert.strictEqual(Option.getOrThrow(PaymentError.find(error)).reason._tag, "BudgetExceeded")
+      assert.strictEqual(yield* Ref.get(attempts), 1)
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("sends a body again with the credential, unchanged", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const request = HttpClientRequest.post(`${origin}/a`).pipe(HttpClientRequest.bodyJsonUnsafe({ order: 1 }))
+      const response = yield* client.execute(request)
+      assert.deepStrictEqual(yield* response.json, { bought: "posted" })
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("does not pay for a body that cannot be sent again", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const request = HttpClientRequest.post(`${origin}/a`).pipe(
+        HttpClientRequest.bodyStream(Stream.make(new TextEncoder().encode("x")))
+      )
+      const error = yield* Effect.flip(client.execute(request))
+      const { reason } = Option.getOrThrow(PaymentError.find(error))
+      assert.isTrue(reason._tag === "PolicyDenied" && reason.rule === "unreplayable-body")
+      assert.deepStrictEqual(yield* charges, [])
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("shows the caller's request in the response, not the one with the credential", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const response = yield* client.get(`${origin}/a`)
+      assert.isUndefined(response.request.headers["payment-signature"])
+      assert.notInclude(JSON.stringify(response), "payment-signature")
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("tells purchases apart by what selects the content, and by the caller's key", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      yield* client.get(`${origin}/a`)
+      yield* client.get(`${origin}/a`, { headers: { cookie: "tenant=b" } })
+      yield* client.get(`${origin}/a?page=2`)
+      const ledger = yield* Ledger.Ledger
+      const keys = (yield* ledger.purchases).map(({ purchase }) => purchase.key)
+      assert.strictEqual(new Set(keys).size, 3)
+      assert.isTrue(keys.every((key) => !key.includes("tenant")))
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("counts a purchase as delivered when its body was read", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const ledger = yield* Ledger.Ledger
+      const delivery = Effect.map(ledger.purchases, (all) => all[0]?.purchase.delivery)
+      const response = yield* client.get(`${origin}/a`)
+      assert.strictEqual(yield* delivery, "delivering")
+      yield* Stream.runDrain(response.stream)
+      assert.strictEqual(yield* delivery, "delivered")
+    }).pipe(Effect.provide(agent)))
+
+  it.effect("passes through what is sent by the client that never pays", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const response = yield* Effect.provideService(client.get(`${origin}/a`), Transport.Unpaid, true)
+      assert.strictEqual(response.status, 402)
+      assert.deepStrictEqual(yield* charges, [])
+    }).pipe(Effect.provide(agent)))
+})
+
+describe("PayingClient and redirects", () => {
+  const withServer = (answer: (request: HttpClientRequest.HttpClientRequest, url: URL) => Response) =>
+    Effect.provide(AgentTest.layerOver({}, server(answer)))
+
+  it.effect("follows hops of free resources as before", () =>
+    Effect.gen(function*() {
+      const response = yield* HttpClient.get(`${origin}/old`)
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(yield* response.text, "/new")
+    }).pipe(withServer((_, url) =>
+      url.pathname === "/old"
+        ? new Response(null, { status: 302, headers: { location: "/new" } })
+        : new Response(url.pathname)
+    )))
+
+  it.effect("leaves a hop to a caller who wants to see it", () =>
+    Effect.gen(function*() {
+      const response = yield* HttpClient.get(`${origin}/old`)
+      assert.strictEqual(response.status, 302)
+    }).pipe(
+      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+      withServer(() => new Response(null, { status: 302, headers: { location: "/new" } }))
+    ))
+
+  it.effect("does not pay another origin than the one that was asked", () => {
+    const seen: Array<string> = []
+    return Effect.gen(function*() {
+      const error = yield* Effect.flip(HttpClient.get(`${origin}/old`))
+      const { reason } = Option.getOrThrow(PaymentError.find(error))
+      assert.isTrue(reason._tag === "PolicyDenied" && reason.rule === "redirected")
+      assert.deepStrictEqual(seen, [])
+    }).pipe(withServer((request, url) => {
+      if (request.headers["payment-signature"] !== undefined) seen.push(url.href)
+      return url.pathname === "/old"
+        ? new Response(null, { status: 307, headers: { location: "https://evil.test/shop" } })
+        : demand(url)
+    }))
+  })
+
+  it.effect("follows no hop from https to http", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(HttpClient.get(`${origin}/old`))
+      assert.isTrue(HttpClientError.isHttpClientError(error))
+    }).pipe(withServer((_, url) =>
+      url.pathname === "/old"
+        ? new Response(null, { status: 302, headers: { location: "http://merchant.test/new" } })
+        : new Response("plain")
+    )))
+
+  it.effect("sends no credential after a hop on the paid leg", () => {
+    const seen: Array<string> = []
+    return Effect.gen(function*() {
+      const error = yield* Effect.flip(HttpClient.get(`${origin}/a`))
+      const found = Option.getOrThrow(PaymentError.find(error))
+      assert.strictEqual(found.reason._tag, "PaymentUncertain")
+      assert.deepStrictEqual(seen, [`${origin}/a`])
+    }).pipe(withServer((request, url) => {
+      if (request.headers["payment-signature"] === undefined) return demand(url)
+      seen.push(url.href)
+      return new Response(null, { status: 307, headers: { location: "https://evil.test/shop" } })
+    }))
+  })
+
+  it.effect("does not pay what a client below it fetched from somewhere else", () => {
+    const moved = (url: URL) => Object.defineProperty(demand(url), "url", { value: "https://evil.test/shop" })
+    return Effect.gen(function*() {
+      const error = yield* Effect.flip(HttpClient.get(`${origin}/a`))
+      const { reason } = Option.getOrThrow(PaymentError.find(error))
+      assert.isTrue(reason._tag === "PolicyDenied" && reason.rule === "redirected")
+    }).pipe(withServer((_, url) => moved(url)))
+  })
+})

@@ -1,0 +1,38 @@
+import { x402Facilitator } from "@x402/core/facilitator"
+import { toFacilitatorEvmSigner } from "@x402/evm"
+import { ExactEvmScheme } from "@x402/evm/exact/facilitator"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { createPublicClient, createWalletClient, http } from "viem"
+import { privateKeyToAccount } from "viem/accounts"
+import { baseSepolia } from "viem/chains"
+import { createNonceManager, jsonRpc } from "viem/nonce"
+import { EvmChain } from "../../../src/testing/chain/Evm.ts"
+
+/** The official facilitator in this process, settling with the first account of the local chain. */
+export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x402Facilitator>()(
+  "test/interop/OfficialFacilitator"
+) {
+  static readonly layer = (options: { readonly confirmationTimeoutMs?: number } = {}) =>
+    Layer.effect(
+      OfficialFacilitator,
+      Effect.map(EvmChain, ({ accounts, network, rpcUrl }) => {
+        // A manager of its own: the one that viem shares remembers the transactions of chains that are gone.
+        const account = privateKeyToAccount(Redacted.value(accounts[0]!.privateKey), {
+          nonceManager: createNonceManager({ source: jsonRpc() })
+        })
+        const connection = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval: 25 }
+        const reads = createPublicClient(connection)
+        const writes = createWalletClient({ ...connection, account })
+        const signer = toFacilitatorEvmSigner({
+          address: account.address,
+          getCode: (args) => reads.getCode(args),
+          readContract: (args) => reads.readContract(args as never),
+          verifyTypedData: (args) => reads.verifyTypedData(args as never),
+          writeContract: (args) => writes.writeContract(args as never),
+          sendTransaction: (args) => writes.sendTransaction(args as never),
+          waitForTransactionReceipt: (args) => reads.waitForTransactionReceipt(args)
+        }, options)
+        return new x402Facilitator().register(network as `eip155:${string}`, new ExactEvmScheme(signer))
+      })
+    )
+}

@@ -1,0 +1,51 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import * as Claims from "../../src/merchant/Claims.ts"
+
+const take = (claims: Claims.Claims, until = 60_000) => claims.take("payment", until)
+
+describe("claims in memory", () => {
+  it.effect("belong to one asker at a time", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      const taken = yield* Effect.all([take(claims), take(claims), take(claims)], { concurrency: "unbounded" })
+      assert.deepStrictEqual(taken, ["fresh", "taken", "taken"])
+    }))
+
+  it.effect("are gone once their payment was answered", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      yield* take(claims)
+      yield* claims.leave("payment", "sold")
+      assert.strictEqual(yield* take(claims), "taken")
+    }))
+
+  it.effect("can be taken again where nothing was settled", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      yield* take(claims)
+      yield* claims.leave("payment", "free")
+      assert.strictEqual(yield* take(claims), "fresh")
+    }))
+
+  it.effect("remember what is owed, and who serves it", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      yield* take(claims)
+      yield* claims.leave("payment", "owed")
+      assert.deepStrictEqual([yield* take(claims), yield* take(claims)], ["owed", "taken"])
+    }))
+
+  it.effect("are forgotten when their payment is void, unless it is being served", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      yield* claims.take("serving", 1_000)
+      yield* take(claims, 1_000)
+      yield* claims.leave("payment", "sold")
+      yield* TestClock.adjust("2 seconds")
+      for (let number = 0; number < 2_000; number++) yield* claims.take(`other ${number}`, 90_000)
+      assert.strictEqual(yield* take(claims), "fresh")
+      assert.strictEqual(yield* claims.take("serving", 1_000), "taken")
+    }))
+})
