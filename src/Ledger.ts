@@ -80,6 +80,8 @@ export class Ledger extends Context.Service<Ledger, {
   readonly authorization: (id: string) => Effect.Effect<Option.Option<Authorization>, LedgerUnavailable>
   /** Authorisations whose outcome is open and which no living owner works on: what the reconciler goes through. */
   readonly unsettled: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
+  /** Charges that are counted as spent on a merchant's word, or on time alone: a chain can still say what is true. */
+  readonly unproven: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
   readonly purchases: Effect.Effect<
     ReadonlyArray<{ readonly purchase: Purchase; readonly authorizations: ReadonlyArray<Authorization> }>,
     LedgerUnavailable

@@ -185,8 +185,11 @@ export class PaymentRejected extends Schema.TaggedError<PaymentRejected>()("Paym
     return `The server refused the payment over ${this.rail} (HTTP ${this.status}, ${this.problem})${
       this.spendableUntil === undefined
         ? ""
-        : `; it could still take it until ${instant(this.spendableUntil)}, so the amount stays held until then`
-    }. Do not pay by other means before it is released`
+        : `; it could still take it until ${
+          instant(this.spendableUntil)
+        }, so the amount stays held until it is proven void. ` +
+          "Do not pay by other means before that"
+    }`
   }
 }
 

@@ -29,6 +29,9 @@ import * as Session from "./Session.ts"
  */
 export const presumeAfter: Duration.Duration = Duration.hours(1)
 
+/** As many claims of merchants are held against the chain in one pass, the oldest first. */
+const claimsPerPass = 100
+
 /**
  * What one pass found.
  *
@@ -112,6 +115,21 @@ const make = Effect.gen(function*() {
           evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
         })
       }
+    } else if (state !== "presumed") {
+      // Its opening was never answered: the endpoint finds it by the key that it was asked with.
+      const verdict = yield* Effect.option(rail.reconcile(authorization.plan))
+      if (Option.isSome(verdict) && verdict.value._tag === "Void") {
+        return yield* ledger.judged(authorization.id, { state: "released", evidence: verdict.value.evidence })
+      }
+      if (Option.isSome(verdict) && verdict.value._tag === "Settled") {
+        const { evidence, units } = verdict.value
+        const closed = {
+          spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units }),
+          state: "closed",
+          evidence
+        } as const
+        return yield* ledger.closeSession(id, closed)
+      }
     }
     if (state !== "presumed" && presumable(authorization, now)) {
       // Nobody says what was taken: the whole limit counts as spent.
@@ -135,9 +153,10 @@ const make = Effect.gen(function*() {
   })
 
   const sweep = Effect.gen(function*() {
-    const open = yield* ledger.unsettled
+    const claims = (yield* ledger.unproven).slice(0, claimsPerPass)
+    for (const authorization of claims) yield* one(authorization)
     const report = { settled: 0, released: 0, presumed: 0, open: 0 }
-    for (const authorization of open) {
+    for (const authorization of yield* ledger.unsettled) {
       yield* one(authorization)
       const state = yield* stateOf(authorization.id)
       if (Option.isNone(state)) continue

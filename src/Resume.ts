@@ -70,7 +70,11 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       )
     })
 
-    const resend = Effect.fnUntraced(function*(rail: Rails.Rail, asset: Asset.Asset) {
+    const resend = Effect.fnUntraced(function*(
+      rail: Rails.Rail,
+      asset: Asset.Asset,
+      authorization: Ledger.Authorization
+    ) {
       const outcome = yield* attempts.resend({
         exchange: work.exchange,
         rail,
@@ -116,9 +120,12 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     }
     const now = yield* Clock.currentTimeMillis
     const again = authorization.plan.kind !== "draw" && rail.repeats && work.exchange.repeatable
-    if (found === "settled") return again ? yield* resend(rail, asset.value) : yield* undelivered()
+    if (found === "settled") {
+      const settled = new Ledger.Authorization({ ...authorization, state: "settled" })
+      return again ? yield* resend(rail, asset.value, settled) : yield* undelivered()
+    }
     const spendable = authorization.plan.spendableUntil === undefined ||
       now < authorization.plan.spendableUntil - resendMarginMillis
-    return again && spendable ? yield* resend(rail, asset.value) : yield* uncertain()
+    return again && spendable ? yield* resend(rail, asset.value, authorization) : yield* uncertain()
   })
 })

@@ -51,6 +51,7 @@ export const make = Effect.sync(() => {
     sessions: read(() => store.allSessions()),
     authorization: (id: string) => read(() => store.authorization(id)),
     unsettled: read(() => store.unsettled()),
+    unproven: read(() => store.unproven()),
     purchases: read(() => store.allPurchases()),
     standing: (counter: string, windowMillis: number) => read(() => store.standing(counter, windowMillis)),
     conduct: (origin: string, windowMillis: number) => read(() => store.conduct(origin, windowMillis))

@@ -227,6 +227,10 @@ export class Store {
     return found
   }
 
+  unproven() {
+    return Array.from(this.authorizations.values(), ({ value }) => value).filter(Transition.isUnproven)
+  }
+
   allPurchases() {
     return Array.from(this.purchases.values(), (row) => ({
       purchase: row.value,

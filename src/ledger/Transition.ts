@@ -53,6 +53,15 @@ export const isProof = (evidence: Evidence): boolean => strength[evidence.rank] 
  */
 export const notSent = "not sent"
 
+/**
+ * Whether money is counted as spent on a word, or on time alone, where the chain could say for certain.
+ *
+ * @category evidence
+ * @since 0.1.0
+ */
+export const isUnproven = ({ evidence, plan, state }: Authorization): boolean =>
+  plan.kind === "charge" && (state === "settled" || state === "presumed") && !evidence.some(isProof)
+
 const isWeaker = (evidence: Evidence, than: Evidence | undefined): boolean =>
   than !== undefined && strength[evidence.rank] < strength[than.rank]
 

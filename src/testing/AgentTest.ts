@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -53,6 +54,7 @@ const payee = "0x00000000000000000000000000000000000000b2"
  * - `take-and-cut`: takes the money, and the connection breaks before the answer.
  * - `take-and-fail`: takes the money, and answers 500.
  * - `take-and-demand`: takes the money, and answers with a fresh demand.
+ * - `receipt-only`: delivers with a receipt, and takes nothing.
  * - `cut`: the connection breaks; nothing is taken.
  * - `refuse-connection`: the connection is refused before anything is sent.
  * - `unavailable`: answers 503.
@@ -67,6 +69,7 @@ export type Fault =
   | "take-and-cut"
   | "take-and-fail"
   | "take-and-demand"
+  | "receipt-only"
   | "cut"
   | "refuse-connection"
   | "unavailable"
@@ -132,6 +135,9 @@ export interface Options {
   readonly policy?: Policy.Options
   readonly agentId?: string
 }
+
+/** For how long an authorisation of the fake rail can be taken. */
+const validityMillis = 60_000
 
 interface World {
   readonly seen: ReadonlyArray<Seen>
@@ -217,6 +223,8 @@ const serve = (world: Ref.Ref<World>, options: Options) =>
         case "take-and-demand":
           yield* take
           return asked()
+        case "receipt-only":
+          return answer(route.status ?? 200, receipt, route.answer)
         case "cut":
           return yield* broken(request, "ECONNRESET")
         case "refuse-connection":
@@ -264,6 +272,7 @@ const fakeRail = (world: Ref.Ref<World>) =>
           units: offer.units,
           payer,
           payee: offer.payee,
+          spendableUntil: Math.floor(yield* Clock.currentTimeMillis) + validityMillis,
           data: { nonce: yield* random.uuidV4() }
         })
       }),
@@ -285,8 +294,7 @@ const fakeRail = (world: Ref.Ref<World>) =>
           return { _tag: "Settled", units: plan.units, content: false, evidence: evidence("claimed", "receipt") }
         }
         if (answer.status === 402) {
-          return answer.headers["payment-required"]?.includes(encode({ error: "x" }).slice(0, 1)) === true &&
-              refusal(answer) === "invalid_exact_evm_insufficient_balance"
+          return refusal(answer) === "invalid_exact_evm_insufficient_balance"
             ? { _tag: "Rejected", problem: "insufficient_balance", evidence: evidence("claimed", "refused") }
             : { _tag: "Unknown", content: false, evidence: evidence("claimed", "demand"), next: { _tag: "reconcile" } }
         }

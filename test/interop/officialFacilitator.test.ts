@@ -8,13 +8,12 @@ import * as Evm from "../../src/testing/chain/Evm.ts"
 import * as SettlementHeader from "../../src/wire/x402/Settlement.ts"
 import * as V2 from "../../src/wire/x402/V2.ts"
 import { nonceOf, sign } from "../merchant/signedPayments.ts"
-import { facilitator } from "./official.ts"
+import { OfficialFacilitator } from "./official/facilitator.ts"
 
 /** The official facilitator in this process, on the local chain. */
 const Official = Layer.effect(
   Facilitator,
-  Effect.map(Evm.EvmChain, (chain) => {
-    const official = facilitator(chain)
+  Effect.map(OfficialFacilitator, (official) => {
     // its answers as they are on the wire, without members that are undefined
     const decodeVerification = Schema.decodeUnknownEffect(Schema.fromJsonString(Verification))
     const decodeSettlement = Schema.decodeUnknownEffect(Schema.fromJsonString(Settlement))
@@ -32,7 +31,7 @@ const Official = Layer.effect(
       supported: Effect.succeed({ kinds: [] })
     })
   })
-)
+).pipe(Layer.provide(OfficialFacilitator.layer()))
 
 const Shop = HttpRouter.serve(
   Paywall.route("GET", "/data", { price: "0.01" }, HttpServerResponse.json({ secret: 42 })),

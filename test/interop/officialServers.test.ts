@@ -17,16 +17,16 @@ import {
   paidRequestsDuring,
   purchases,
   reasonOf,
+  reconcile,
   request,
   standing,
-  sweep,
   transfersDuring
 } from "./payer.ts"
 
 const servers = [
-  { name: "@x402/hono over the official facilitator", server: Servers.hono, version: 2 },
-  { name: "@x402/express over our facilitator", server: Servers.expressServer, version: 2 },
-  { name: "x402-hono of version 1 over our facilitator", server: Servers.honoV1, version: 1 }
+  { name: "@x402/hono over the official facilitator", server: Servers.hono(), version: 2 },
+  { name: "@x402/express over our facilitator", server: Servers.expressServer(), version: 2 },
+  { name: "x402-hono of version 1 over our facilitator", server: Servers.honoV1(), version: 1 }
 ]
 
 const clients = [
@@ -66,7 +66,7 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("an agent",
             assert.deepStrictEqual({ ...before!.evidence[0] }, { rank: "claimed", what: "receipt", reference })
 
             yield* finalize
-            assert.deepStrictEqual(yield* sweep, { settled: 1, released: 0, presumed: 0, open: 0 })
+            yield* reconcile
             const [after] = yield* purchases
             assert.deepStrictEqual(
               { ...after!.evidence[0] },
@@ -97,7 +97,12 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("an agent",
           assert.deepStrictEqual(moved(transfers), Array.from({ length: 10 }, () => one))
           assert.strictEqual((yield* purchases).length, 10)
           yield* finalize
-          assert.strictEqual((yield* sweep).settled, 10)
+          yield* reconcile
+          assert.deepStrictEqual(
+            (yield* purchases).map(({ evidence }) => evidence[0]?.reference).toSorted(),
+            transfers.map(({ transaction }) => transaction).toSorted()
+          )
+          assert.isTrue((yield* purchases).every(({ evidence }) => evidence[0]?.rank === "proven"))
           assert.deepStrictEqual(yield* standing, { spent: 100_000n, exposed: 0n })
         }).pipe(Effect.provide(agent())))
 
@@ -145,7 +150,9 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("an agent",
 
       it.effect("pays where settlement comes first", () =>
         Effect.gen(function*() {
-          const { transfers, value } = yield* transfersDuring(Effect.flatMap(get("/upfront"), (response) => response.json))
+          const { transfers, value } = yield* transfersDuring(
+            Effect.flatMap(get("/upfront"), (response) => response.json)
+          )
           assert.deepStrictEqual(value, { secret: 42 })
           assert.deepStrictEqual(moved(transfers), [yield* cent])
           assert.deepStrictEqual(yield* standing, { spent: 10_000n, exposed: 0n })

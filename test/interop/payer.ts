@@ -100,4 +100,14 @@ export const standing = Effect.map(
   ({ exposed, spent }) => ({ exposed, spent })
 )
 
+/** Asks the chain about everything that the agent ever signed, settled or not. */
+export const reconcile = Effect.gen(function*() {
+  const reconciler = yield* Reconciler.Reconciler
+  const all = yield* Ledger.Ledger.use((ledger) => ledger.purchases)
+  for (const { authorizations } of all) {
+    for (const { id } of authorizations) yield* reconciler.reconcile(id)
+  }
+})
+
+/** Asks the chain about everything whose outcome is open. */
 export const sweep = Reconciler.Reconciler.use((reconciler) => reconciler.sweep)

@@ -177,7 +177,8 @@ const refusal = Effect.fnUntraced(function*(
   if (exactly ? value !== units : value < units) return "invalid_exact_evm_payload_authorization_value_mismatch"
 
   const transaction = { from: settler, to: asset, data: callOf(payload) }
-  const simulation = yield* Effect.option(chain.rpc("eth_call", [transaction, "pending"]))
+  // not "pending": a payment that is on its way to the chain would be refused when it is asked about again
+  const simulation = yield* Effect.option(chain.rpc("eth_call", [transaction, "latest"]))
   if (Option.isSome(simulation)) return undefined
   if (yield* chain.authorizationState(from, nonce)) return "invalid_exact_evm_nonce_already_used"
   if ((yield* chain.balance(from)) < value) return "invalid_exact_evm_insufficient_balance"

@@ -12,7 +12,12 @@ import { EvmChain } from "../../../src/testing/chain/Evm.ts"
 export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x402Facilitator>()(
   "test/interop/OfficialFacilitator"
 ) {
-  static readonly layer = (options: { readonly confirmationTimeoutMs?: number } = {}) =>
+  static readonly layer = (
+    { pollingInterval = 25, ...options }: {
+      readonly confirmationTimeoutMs?: number
+      readonly pollingInterval?: number
+    } = {}
+  ) =>
     Layer.effect(
       OfficialFacilitator,
       Effect.map(EvmChain, ({ accounts, network, rpcUrl }) => {
@@ -20,7 +25,7 @@ export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x4
         const account = privateKeyToAccount(Redacted.value(accounts[0]!.privateKey), {
           nonceManager: createNonceManager({ source: jsonRpc() })
         })
-        const connection = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval: 25 }
+        const connection = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval }
         const reads = createPublicClient(connection)
         const writes = createWalletClient({ ...connection, account })
         const signer = toFacilitatorEvmSigner({
