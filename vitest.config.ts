@@ -1,7 +1,14 @@
 import { defineConfig } from "vitest/config"
 
 /** Tests that start processes: chains, databases, servers of other people. */
-const slow = ["test/**/*.chain.test.ts", "test/interop/**/*.test.ts", "test/testing/chain/**/*.test.ts"]
+const slow = [
+  "test/**/*.chain.test.ts",
+  "test/interop/**/*.test.ts",
+  "test/testing/chain/**/*.test.ts",
+  "test/merchant/Facilitator.test.ts",
+  "test/merchant/Paywall.test.ts",
+  "test/cli/Demo.test.ts"
+]
 
 export default defineConfig({
   test: {

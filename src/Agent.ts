@@ -195,7 +195,7 @@ export const layerConfigWith = <LE = never, LR = never>(
     Effect.map(Config.String("MPP_AGENT_ID").pipe(Config.withDefault("default")), (agentId) => {
       const basics = Layer.mergeAll(
         options.budget === undefined ? Budget.layerConfig : Budget.layer(options.budget),
-        options.policy === undefined ? Policy.layerConfig : Policy.layer(options.policy),
+        Policy.layerConfigWith(options.policy ?? {}),
         SecureRandom.layerWebCrypto
       ).pipe(
         Layer.provideMerge(options.rpc === undefined ? Chain.layerConfig : Chain.layer({ rpc: options.rpc })),

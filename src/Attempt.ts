@@ -196,10 +196,12 @@ export const make = Effect.gen(function*() {
           )
         ).pipe(Effect.map((exit) => Exit.isSuccess(exit) && exit.value))
 
+      const slept = (millis: number) => Effect.map(interruptible(Effect.sleep(millis)), Exit.isSuccess)
+
       const expired = Effect.fnUntraced(function*(seen: Seen, keeper: Session.Live) {
         yield* judged("unknown", seen.evidence)
         // Closing reads the final figure, and that resolves the draw.
-        yield* note(session.expire(keeper))
+        yield* interruptible(note(session.expire(keeper)))
         const now = yield* Effect.orElseSucceed(ledger.authorization(id), () => Option.none<Ledger.Authorization>())
         const state = Option.isSome(now) ? now.value.state : "unknown"
         if (state === "settled") return yield* paidUndelivered(seen)
@@ -212,6 +214,11 @@ export const make = Effect.gen(function*() {
         attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase }
       }))
       if (signed._tag === "Failure") {
+        // The first copy of what cannot be signed again may be on its way all the same.
+        if (sentBefore) {
+          const evidence = new Rails.Evidence({ rank: "presumed", what: "could not be signed again" })
+          return yield* find({ status: undefined, merchantText: undefined, evidence }, signed.failure, Option.none())
+        }
         yield* judged("released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
         return yield* nothingSpent(signed.failure, Option.none())
       }
@@ -312,7 +319,10 @@ export const make = Effect.gen(function*() {
                   ? yield* expired(seen, live.value)
                   : yield* find(seen, refusal, Option.some(value))
               case "resend": {
-                if (plan.kind !== "draw" && exchange.repeatable && (yield* waited(outage))) continue
+                const { after } = verdict.next
+                // A settlement under way is asked after until the rail says that time is up; an outage, as scheduled.
+                const pause = answer.status === 402 && after !== undefined ? slept(after) : waited(outage)
+                if (plan.kind !== "draw" && exchange.repeatable && (yield* pause)) continue
                 return again(outage, yield* find(seen, outage, Option.some(value)))
               }
               case "reconcile":

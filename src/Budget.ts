@@ -291,14 +291,14 @@ export const fromPlan = (plan: Plan): Budget["Service"] => {
         ...Option.toArray(plan.maxRequests).map((count): Limit => ({
           scope: "count",
           counter: agent,
-          limit: BigInt(Math.max(0, Math.floor(count))),
+          limit: count >= 0 ? BigInt(Math.min(Number.MAX_SAFE_INTEGER, Math.floor(count))) : 0n,
           windowMillis
         }))
       ]
     },
     sessionLimit: ({ expected, price, remaining, suggested }) => {
       if (price > plan.maxDeposit || price > remaining) return Option.none()
-      const requests = BigInt(Math.min(Number.MAX_SAFE_INTEGER, Math.max(1, Math.floor(expected))))
+      const requests = expected >= 1 ? BigInt(Math.min(Number.MAX_SAFE_INTEGER, Math.floor(expected))) : 1n
       const limit = least(
         plan.maxDeposit,
         suggested ?? plan.maxDeposit,

@@ -118,8 +118,11 @@ export const finalityDepth = 512n
 export interface Options {
   /** URLs by CAIP-2 network: `{ "eip155:8453": "https://..." }`. With several, a release needs all of them to agree. */
   readonly rpc: { readonly [network: string]: string | ReadonlyArray<string> }
-  /** Allows plain http beyond this machine. Whoever sits on the way can then lie about what was paid. */
-  readonly allowHttp?: boolean | undefined
+  /**
+   * Allows plain http beyond this machine: everywhere, or to these hosts. Whoever sits on the way can then lie about what
+   * was paid.
+   */
+  readonly allowHttp?: boolean | ReadonlyArray<string> | undefined
 }
 
 /**
@@ -163,7 +166,8 @@ export const layerConfig: Layer.Layer<Chain, ChainError | Config.ConfigError, Tr
       const chainId = chainIdOf(network)
       if (Option.isSome(chainId)) rpc[network] = yield* list(`MPP_RPC_${chainId.value}`)
     }
-    return layer({ rpc, allowHttp: yield* Config.withDefault(Config.Boolean("MPP_ALLOW_HTTP"), false) })
+    const hosts = yield* list("MPP_ALLOW_HTTP")
+    return layer({ rpc, allowHttp: hosts.length === 1 && /^(?:true|yes|on|1|y)$/i.test(hosts[0] ?? "") ? true : hosts })
   })
 )
 
@@ -172,6 +176,9 @@ const list = (name: string): Config.Config<ReadonlyArray<string>> =>
     Config.withDefault([] as ReadonlyArray<string>),
     Config.map((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ""))
   )
+
+const mayUseHttp = (url: string, allowed: boolean | ReadonlyArray<string> | undefined): boolean =>
+  typeof allowed === "object" ? allowed.includes(URL.parse(url)?.hostname ?? "") : allowed === true
 
 const chainIdOf = (network: string): Option.Option<bigint> => {
   const digits = /^eip155:([1-9][0-9]{0,31})$/.exec(network)?.[1]
@@ -186,7 +193,7 @@ const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Cha
     const chainId = chainIdOf(network)
     if (Option.isNone(chainId)) return yield* refuse("expected a network such as eip155:8453")
     const urls = typeof configured === "string" ? [configured] : configured
-    const unfit = urls.find((url) => !isSecure(url) && !(options.allowHttp === true && /^http:\/\//i.test(url)))
+    const unfit = urls.find((url) => !isSecure(url) && !(/^http:\/\//i.test(url) && mayUseHttp(url, options.allowHttp)))
     if (unfit !== undefined) return yield* refuse("an RPC must be an https URL, or http on this machine")
     if (urls.length > 0) {
       nodes.set(network, yield* Effect.forEach(urls, (url) => makeNode(client, network, chainId.value, url)))

@@ -41,7 +41,7 @@ export interface Options {
   readonly max?: string | bigint
   /** Names of the rails that may be used. */
   readonly rails?: ReadonlyArray<string>
-  /** Names the purchase. Equal keys are one purchase, whatever is requested. */
+  /** Names the purchase. Equal keys at one origin are one purchase, whatever is requested there. */
   readonly key?: string
   /** How the agent names itself; has its own budget window. */
   readonly agent?: string
@@ -152,7 +152,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const random = yield* SecureRandom.SecureRandom
   const attempts = yield* Attempt.make
   const workloads = yield* Ref.make<ReadonlyMap<string, Workload>>(new Map())
-  const { draw, walk } = yield* Purchase.make(attempts)
+  const { draw, giveUp, walk } = yield* Purchase.make(attempts)
   const resume = yield* Resume.make(attempts)
 
   const ceilingOf = (given: Options) => {
@@ -221,7 +221,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const work: Purchase.Work<A, E, R> = {
       exchange,
       agent,
-      key: given.key === undefined ? exchange.key(agent) : `key:${agent}:${given.key}`,
+      // A credential is for its own origin alone, so that no key reaches beyond it.
+      key: given.key === undefined ? exchange.key(agent) : ["key", agent, exchange.origin, given.key].join("\n"),
       id: `pay_${yield* random.uuidV7()}`,
       expected: yield* expectedAt(exchange.origin, given, yield* Clock.currentTimeMillis)
     }
@@ -273,7 +274,10 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
     if (Option.isSome(resumed)) return { ...none, content: resumed }
     const renewed = session.acquire({ rail: live.rail, ops: live.ops, offer, origin, agent, expected: work.expected })
-    const result = yield* Effect.result(draw(work, live, offer, "a live session covers this route", renewed))
+    const result = yield* draw(work, live, offer, "a live session covers this route", renewed).pipe(
+      Effect.onError(() => giveUp(work)),
+      Effect.result
+    )
     if (result._tag === "Failure") {
       return result.failure._tag === "LedgerUnavailable" ? yield* refused(result.failure) : none
     }
@@ -283,9 +287,10 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
         yield* paidAt(origin, yield* Clock.currentTimeMillis)
         return { ...none, content: Option.some(outcome.value) }
       case "Stop":
+        yield* giveUp(work)
         return yield* Purchase.fail(work, outcome.reason, outcome.money)
       case "Void": {
-        yield* Effect.ignore(ledger.delivered(work.id, "void"))
+        yield* giveUp(work)
         yield* session.forget(Purchase.routeOf(exchange, agent))
         // The limit is used up, or the price has changed: the demand that follows tells.
         if (outcome.reason._tag === "PaymentRejected") return none

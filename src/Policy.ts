@@ -134,7 +134,8 @@ const portOf = (url: URL): string => url.port === "" ? "" : `:${url.port}`
 
 /** `https://host`, `host`, `host:port` or `*.host`, as a test of URLs. */
 const parseOrigin = (entry: string): Option.Option<(url: URL) => boolean> => {
-  const [, scheme, wildcard, rest] = /^([a-z][a-z0-9+.-]*:\/\/)?(\*\.)?([^*]+)$/i.exec(entry.trim()) ?? []
+  const [, scheme, wildcard, rest] = /^([a-z][a-z0-9+.-]*:\/\/)?(\*\.)?((?!.*:\/\/)[^*:/][^*]*)$/i.exec(entry.trim()) ??
+    []
   const named = rest === undefined ? null : URL.parse(`${scheme ?? "https://"}${rest}`)
   if (named === null || /^(?:$|\.)/.test(hostOf(named))) return Option.none()
   const host = hostOf(named)
@@ -320,7 +321,7 @@ const list = (
       isReadable(entry) || "Expected an origin: https://api.example.com, api.example.com or *.example.com"
     )
   )
-  return Config.schema(Schema.Array(Entry), name).pipe(
+  return Config.Array(Entry, name).pipe(
     Config.map((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== "")),
     Config.map((entries) => entries.length === 0 ? undefined : entries),
     Config.withDefault(undefined)

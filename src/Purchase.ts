@@ -226,15 +226,19 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     return outcome
   })
 
+  /** Nothing was bought; the ledger sees to it that this is written only where all that was signed is proven void. */
+  const giveUp = <A, E, R>(work: Work<A, E, R>) => Effect.ignore(ledger.delivered(work.id, "void"))
+
   /** Tries the candidates in their order: the next one only if the last took nothing, or nothing was signed for it. */
   const walk = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, choice: Choice.Answer) {
     let failure: PaymentError.Reason = choice.failure
+    let money: PaymentError.Money = "unspent"
     let tried = false
     for (const candidate of choice.candidates) {
       const result = yield* Effect.result(tryCandidate(work, candidate))
       if (result._tag === "Failure") {
         // Nothing was signed. What cannot be written is not worked around by another rail.
-        if (result.failure._tag === "LedgerUnavailable") return yield* fail(work, result.failure, "unspent")
+        if (result.failure._tag === "LedgerUnavailable") return yield* fail(work, result.failure, money)
         if (!tried) failure = result.failure
         continue
       }
@@ -244,7 +248,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
           return outcome.value
         case "Void": {
           tried = true
-          failure = outcome.reason
+          if (money === "unspent") failure = outcome.reason
           // Resending an unsafe request by other means repeats its side effects, even if it costs nothing.
           if (!work.exchange.repeatable && outcome.reason._tag === "Unavailable" && !outcome.reason.notSent) {
             return yield* fail(work, outcome.reason, "unspent")
@@ -258,15 +262,15 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
           if (open && work.exchange.repeatable && (yield* boundedLoss(candidate.usd, now))) {
             tried = true
             failure = reason
+            money = outcome.money
             continue
           }
           return yield* fail(work, reason, outcome.money)
         }
       }
     }
-    yield* Effect.ignore(ledger.delivered(work.id, "void"))
-    return yield* fail(work, failure, "unspent")
-  })
+    return yield* fail(work, failure, money)
+  }, (effect, work) => Effect.onError(effect, () => giveUp(work)))
 
-  return { draw, walk }
+  return { draw, giveUp, walk }
 })

@@ -59,6 +59,14 @@ export class Reconciler extends Context.Service<Reconciler, {
   readonly sweep: Effect.Effect<Report, LedgerUnavailable>
 }>()("effect-mpp/Reconciler") {}
 
+/**
+ * Whether a payment that counts as settled is not: the chain proves that it never can be, or the block in which it was
+ * seen is gone.
+ */
+const isContradiction = ({ evidence, state }: Ledger.Authorization, verdict: Rails.Verdict): boolean =>
+  state === "settled" && (verdict._tag === "Void" ||
+    (verdict._tag === "Unknown" && verdict.evidence.rank === "observed" && evidence.at(-1)?.rank === "observed"))
+
 const make = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
   const rails = yield* Rails.Rails
@@ -79,11 +87,10 @@ const make = Effect.gen(function*() {
     const asset = table.find(plan.network, plan.asset)
     const verdict = yield* Effect.option(rail.reconcile(plan))
     const known = Option.isSome(verdict) && (verdict.value._tag === "Settled" || verdict.value._tag === "Void")
+    if (Option.exists(verdict, (it) => isContradiction(authorization, it))) {
+      yield* ledger.judged(id, { state: "unknown", evidence: Option.getOrThrow(verdict).evidence })
+    }
     if (known && Option.isSome(asset)) {
-      if (authorization.state === "settled" && verdict.value._tag === "Void") {
-        // A merchant's receipt said that it was paid, and the chain proves that it never can be.
-        yield* ledger.judged(id, { state: "unknown", evidence: verdict.value.evidence })
-      }
       yield* ledger.judged(id, Ledger.judgement(verdict.value, asset.value))
     } else if (
       authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)

@@ -19,6 +19,11 @@ import * as Session from "./Session.ts"
 /** A credential is not sent again when it could expire before it is settled. */
 const resendMarginMillis = 6_000
 
+interface Claimed {
+  readonly purchase: Ledger.Purchase
+  readonly authorization: Ledger.Authorization
+}
+
 /**
  * Makes the resumption of purchases. It answers the content, or `None` where this request is a new purchase.
  *
@@ -31,21 +36,19 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   const session = yield* Session.Session
   const table = yield* Asset.Table
 
-  return Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>) {
-    const claimed = yield* ledger.claim(work.key, work.id)
-    if (Option.isNone(claimed)) return Option.none<A>()
-    const { authorization, purchase } = claimed.value
+  const goOn = Effect.fnUntraced(function*<A, E, R>(
+    work: Work<A, E, R>,
+    { authorization, purchase }: Claimed,
+    end: (delivery: Ledger.Delivery) => Effect.Effect<void>
+  ) {
     const same: Work<A, E, R> = { ...work, id: purchase.id }
     const rail = (yield* rails.all).find((one) => one.name === authorization.plan.rail)
     const asset = table.find(authorization.plan.network, authorization.plan.asset)
-    const end = (delivery: "void" | "abandoned" | "undelivered") =>
-      Effect.ignore(ledger.delivered(purchase.id, delivery))
     const live = authorization.session === undefined
       ? Option.none<Session.Live>()
       : yield* session.find(authorization.session)
 
     const uncertain = Effect.fnUntraced(function*() {
-      yield* end("undelivered")
       return yield* fail(
         same,
         new PaymentError.PaymentUncertain({
@@ -128,4 +131,14 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       now < authorization.plan.spendableUntil - resendMarginMillis
     return again && spendable ? yield* resend(rail, asset.value, authorization) : yield* uncertain()
   })
+
+  // Whoever claims a purchase and ends without content, by an interruption too, leaves it to the next.
+  return <A, E, R>(work: Work<A, E, R>) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(ledger.claim(work.key, work.id), (claimed) => {
+        if (Option.isNone(claimed)) return Effect.succeedNone
+        const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(claimed.value.purchase.id, delivery))
+        return Effect.onError(restore(goOn(work, claimed.value, end)), () => end("undelivered"))
+      })
+    )
 })

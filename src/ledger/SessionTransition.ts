@@ -48,25 +48,29 @@ export interface Drawn {
   readonly holder: Authorization
 }
 
-/** What a session spends moves within its hold, and beyond it only if more was taken than was ever authorised. */
+/**
+ * What a session spends moves within its open hold, and beyond it only if more was taken than was ever authorised. A
+ * session is closed exactly when its hold is no longer open.
+ */
 const withSpending = (holder: Authorization, spentUsd: bigint, now: number): Authorization =>
   new Authorization({
     ...holder,
     spentUsd,
-    exposedUsd: isOpen(holder.state) && holder.holdUsd > spentUsd ? holder.holdUsd - spentUsd : 0n,
+    exposedUsd: holder.holdUsd > spentUsd ? holder.holdUsd - spentUsd : 0n,
     updatedAt: now
   })
 
 /**
  * Judges a draw. Its money is its session's: what a claim says was spent is at most what the session can still give. The
- * money of a closed session is settled by its final figure, and a draw that is judged later moves none.
+ * money of a closed session is settled by its final figure: a draw that is judged later moves none, and is not open again.
  *
  * @category transitions
  * @since 0.1.0
  */
 export const judgeDraw = ({ draw, holder, session }: Drawn, judgement: Judgement, now: number): Step<Drawn> =>
   Result.map(next(draw, judgement), (state) => {
-    if (isStale(draw, state, judgement)) return { draw, session, holder }
+    const isFinal = isClosed(session.state)
+    if (isStale(draw, state, judgement) || (isFinal && isOpen(state))) return { draw, session, holder }
     const room = session.limitUsd - session.spentUsd + draw.spentUsd - session.reservedUsd + reservedBy(draw)
     const figure = judgement.spentUsd ?? draw.drawUsd
     const spentUsd = state === "presumed"
@@ -77,7 +81,7 @@ export const judgeDraw = ({ draw, holder, session }: Drawn, judgement: Judgement
       ? figure
       : room
     const judged = withState(draw, state, spentUsd, judgement.evidence, now)
-    if (isClosed(session.state)) return { draw: judged, session, holder }
+    if (isFinal) return { draw: judged, session, holder }
     const total = session.spentUsd - draw.spentUsd + spentUsd
     const reservedUsd = session.reservedUsd - reservedBy(draw) + reservedBy(judged)
     return {
@@ -121,7 +125,7 @@ export const changeSession = (
     )
   }
   const changed = new SessionRecord({ ...session, ...change })
-  const beyond = isOpen(holder.state) && changed.limitUsd > holder.holdUsd
+  const beyond = changed.limitUsd > holder.holdUsd
   return Result.succeed({
     session: changed,
     holder: beyond

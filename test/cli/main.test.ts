@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { resolve } from "node:path"
 
@@ -19,7 +19,7 @@ const wallet = {
   MPP_ASSETS: `eip155:31337/${token}:USDC:6:USD Coin:2`
 }
 
-const demand = Buffer.from(JSON.stringify({
+const demand = {
   x402Version: 2,
   accepts: [{
     scheme: "exact",
@@ -30,41 +30,84 @@ const demand = Buffer.from(JSON.stringify({
     maxTimeoutSeconds: 60,
     extra: { name: "USD Coin", version: "2" }
   }]
-})).toString("base64")
+}
+
+/** A server of this machine, for as long as the test takes. */
+const serve = (handle: (request: IncomingMessage, response: ServerResponse, url: string) => void) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<Server>((resume) => {
+        const server = createServer((request, response) => handle(request, response, urlOf(server)))
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) =>
+        Effect.sync(() => {
+          server.close()
+          server.closeAllConnections()
+        })
+    ),
+    urlOf
+  )
+
+const urlOf = (server: Server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+
+const base64 = (json: unknown) => Buffer.from(JSON.stringify(json)).toString("base64")
 
 /** A merchant on this machine: `/paid` delivers, `/hang` takes the credential and says nothing more. */
-const merchant = Effect.acquireRelease(
-  Effect.callback<{ readonly url: string; readonly credentials: Array<string>; readonly close: () => void }>(
-    (resume) => {
-      const credentials: Array<string> = []
-      const server = createServer((request: IncomingMessage, response: ServerResponse) => {
-        const credential = request.headers["payment-signature"]
-        if (credential === undefined) {
-          response.writeHead(402, { "payment-required": demand }).end()
-          return
-        }
-        credentials.push(String(credential))
-        if (request.url !== "/paid") return
-        const receipt = { success: true, transaction: "0xabc", network: "eip155:31337" }
-        response
-          .writeHead(200, { "payment-response": Buffer.from(JSON.stringify(receipt)).toString("base64") })
-          .end("bought\u0000\n")
-      })
-      server.listen(0, "127.0.0.1", () => {
-        const { port } = server.address() as AddressInfo
-        resume(Effect.succeed({
-          url: `http://127.0.0.1:${port}`,
-          credentials,
-          close: () => {
-            server.close()
-            server.closeAllConnections()
-          }
-        }))
-      })
+const merchant = Effect.gen(function*() {
+  const credentials: Array<string> = []
+  const url = yield* serve((request, response) => {
+    const credential = request.headers["payment-signature"]
+    if (credential === undefined) {
+      response.writeHead(402, { "payment-required": base64(demand) }).end()
+      return
     }
-  ),
-  ({ close }) => Effect.sync(close)
-)
+    credentials.push(String(credential))
+    if (request.url !== "/paid") return
+    const receipt = { success: true, transaction: "0xabc", network: "eip155:31337" }
+    response.writeHead(200, { "payment-response": base64(receipt) }).end("bought\u0000\n")
+  })
+  return { url, credentials }
+})
+
+/** A merchant that sells by session, and the endpoint that opens them. */
+const sessionMerchant = Effect.gen(function*() {
+  const calls: Array<string> = []
+  const url = yield* serve((request, response, url) => {
+    const answer = (status: number, body: unknown, headers: Record<string, string> = {}) =>
+      response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body))
+    const figures = { spentUsdc: "0.001", remainingUsdc: "0.049", status: "open" }
+    const expiresAt = new Date(Date.now() + 3_600_000).toISOString()
+    if (request.url?.startsWith("/session") === true) calls.push(`${request.method}`)
+    switch (`${request.method} ${request.url}`) {
+      case "POST /session": {
+        let body = ""
+        request.on("data", (chunk) => body += chunk).on("end", () => {
+          const { audience, spendingLimitUsdc } = JSON.parse(body)
+          answer(201, {
+            sessionId: "s1",
+            sessionToken: "token-of-a-test-0123456789",
+            spendingLimitUsdc,
+            expiresAt: new Date(Date.now() + 60_000).toISOString(),
+            audience
+          })
+        })
+        return
+      }
+      case "GET /session/s1":
+        return answer(200, figures)
+      case "DELETE /session/s1":
+        return answer(200, { ...figures, status: "closed" })
+    }
+    if (request.headers.authorization === "Payment token-of-a-test-0123456789") return answer(200, { bought: true })
+    const { host } = new URL(url)
+    const challenge = base64({ id: "c1", realm: host, priceUsdc: "0.001", expiresAt })
+    return answer(402, {}, {
+      "www-authenticate": `Payment realm="${host}" challenge="${challenge}" scheme="mpp/1.0"`
+    })
+  })
+  return { url, calls }
+})
 
 interface Ended {
   readonly status: number | null
@@ -140,25 +183,31 @@ describe("the executable", () => {
   it.live("exits with 130 when it is interrupted before anything was paid", () =>
     Effect.gen(function*() {
       let asked = false
-      const { url, close } = yield* Effect.acquireRelease(
-        Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
-          const server = createServer(() => {
-            asked = true
-          })
-          server.listen(0, "127.0.0.1", () =>
-            resume(Effect.succeed({
-              url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-              close: () => {
-                server.close()
-                server.closeAllConnections()
-              }
-            })))
-        }),
-        ({ close }) => Effect.sync(close)
-      )
-      void close
+      const url = yield* serve(() => asked = true)
       const ran = yield* mpp(["fetch", url], wallet, () => asked)
       assert.deepStrictEqual([ran.status, ran.stdout], [130, ""])
+    }))
+
+  it.live("closes the session that it opened, and gives back what was not spent", () =>
+    Effect.gen(function*() {
+      const { calls, url } = yield* sessionMerchant
+      const ran = yield* mpp(["fetch", `${url}/data`, "--expect", "25", "--json"], {
+        TEMPO_CREDENTIAL: "tempo-credential-of-a-test",
+        MPP_SESSION_ENDPOINT: `${url}/session`,
+        MPP_SESSION_ORIGINS: url
+      })
+      assert.strictEqual(ran.status, 0, ran.stderr)
+      const { body, budget, payment } = JSON.parse(ran.stdout)
+      assert.strictEqual(body, "{\"bought\":true}")
+      assert.deepStrictEqual([payment.rail, payment.amount, payment.units, payment.delivered], [
+        "mpp/token-session",
+        "0.001",
+        "1000",
+        true
+      ])
+      assert.deepStrictEqual(budget, { limit: "1.00", spent: "0.001", exposed: "0.00", remaining: "0.999" })
+      assert.deepStrictEqual([calls.at(0), calls.at(-1)], ["POST", "DELETE"])
+      assert.notInclude(ran.stdout + ran.stderr, "token-of-a-test")
     }))
 
   it.live("prints no key and no credential, whatever happens", () =>

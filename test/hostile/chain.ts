@@ -7,8 +7,9 @@ import { pad, sha256, stringToHex, toEventSelector } from "viem/utils"
 export const network = "eip155:84532"
 export const token = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
 
-/** How a node behaves. `blind` sees no payment at all, `pruned` keeps no logs, `stranger` answers for another chain. */
-export type Manner = "honest" | "down" | "hangs" | "blind" | "pruned" | "stranger"
+/** How a node behaves. `blind` sees no payment at all, `pruned` keeps no logs, `stranger` answers for another chain,
+ * and on a `delegated` one every account has code. */
+export type Manner = "honest" | "down" | "hangs" | "blind" | "pruned" | "stranger" | "delegated"
 
 /** What a payer has signed. */
 export interface Authorization {
@@ -84,6 +85,13 @@ export class ScriptedChain {
     this.stamps.length = last.block
   }
 
+  /** A block every ten seconds, as far as anybody looks back. */
+  private mine(seconds: number): void {
+    const last = Math.max(this.stamps.at(-1)!, seconds - 600)
+    for (let stamp = last + 10; stamp < seconds; stamp += 10) this.stamps.push(stamp)
+    if (seconds > this.stamps.at(-1)!) this.stamps.push(seconds)
+  }
+
   private use(authorization: Authorization, seconds: number, canceled: boolean): string {
     this.stamps.push(seconds)
     const block = this.stamps.length - 1
@@ -101,7 +109,7 @@ export class ScriptedChain {
     const manner = this.manners.get(host) ?? "honest"
     if (manner === "hangs") return Effect.never
     if (manner === "down") return Effect.fail("down")
-    if (!this.isHalted && seconds > this.stamps.at(-1)!) this.stamps.push(seconds)
+    if (!this.isHalted) this.mine(seconds)
     return Effect.succeed({ jsonrpc: "2.0", id: 1, ...this.result(manner, seconds, method, params) })
   }
 
@@ -110,7 +118,7 @@ export class ScriptedChain {
       case "eth_chainId":
         return { result: manner === "stranger" ? "0x1" : hex(Number(network.split(":")[1])) }
       case "eth_getCode":
-        return { result: "0x" }
+        return { result: manner === "delegated" ? `0xef0100${"66".repeat(20)}` : "0x" }
       case "eth_getBlockByNumber": {
         const number = this.numberOf(params[0] as string, seconds)
         const stamp = this.stamps[number]

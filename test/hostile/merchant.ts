@@ -19,8 +19,8 @@ import * as Chain from "./chain.ts"
 
 export const payee = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 
-/** An answer, or none: the connection breaks, is refused, or stays open for ever. */
-export type Reply = Response | "cut" | "refused" | "hangs"
+/** An answer, or none: the connection breaks, is refused, stays open for ever, or a browser does not tell. */
+export type Reply = Response | "cut" | "refused" | "hangs" | "blocked"
 
 /** One answer of the script. */
 export type Step = (sale: Sale) => Reply | Effect.Effect<Reply>
@@ -266,7 +266,18 @@ export const deliver = (
     ? Effect.fail(lost(request, "ECONNRESET", "read"))
     : reply === "refused"
     ? Effect.fail(lost(request, "ECONNREFUSED", "connect"))
-    : Effect.succeed(HttpClientResponse.fromWeb(request, reply))
+    : reply === "blocked"
+    ? Effect.fail(
+      new HttpClientError.HttpClientError({
+        reason: new HttpClientError.TransportError({ request, cause: new TypeError("Failed to fetch") })
+      })
+    )
+    : Effect.succeed(
+      HttpClientResponse.fromWeb(
+        request,
+        Object.defineProperty(reply, "url", { value: request.url, configurable: true })
+      )
+    )
 
 const lost = (request: HttpClientRequest.HttpClientRequest, code: string, syscall: string) =>
   new HttpClientError.HttpClientError({

@@ -7,8 +7,10 @@
 import { assert } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -20,7 +22,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import * as Tracer from "effect/Tracer"
 import { inspect } from "node:util"
@@ -76,6 +78,8 @@ export interface Options extends Merchant.Shop {
   readonly ledger?: (inner: Ledger.Ledger["Service"]) => Ledger.Ledger["Service"]
   readonly transformClient?: (client: HttpClient.HttpClient) => HttpClient.HttpClient
   readonly wallet?: Layer.Layer<Wallet.Wallet, unknown>
+  /** What base units on the chain are worth. */
+  readonly inMicroDollars?: (units: bigint) => bigint
 }
 
 export interface World {
@@ -93,6 +97,8 @@ export interface World {
   readonly paid: () => ReadonlyArray<Merchant.Seen>
   /** What moved in all: on the chain and at the session endpoint, in micro-dollars. */
   readonly moved: Effect.Effect<bigint>
+  /** What was taken for payments of these nonces on the chain, in micro-dollars. */
+  readonly takenFor: (nonces: ReadonlySet<string | undefined>) => bigint
   /** Remembers what must never be printed. */
   readonly secret: (text: string) => void
 }
@@ -131,9 +137,18 @@ export const get = (path = url) => Effect.flatMap(PayingClient.PayingClient, (cl
 /** Gets the content, and reads it to its end. */
 export const buy = (path = url) => Effect.flatMap(get(path), (response) => response.json)
 
+/** Where failures are printed, as a program's own logs would. */
+const Printed = Context.Reference<Array<string>>("test/Printed", { defaultValue: () => [] })
+
+const printing = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.tapCause(effect, (cause) =>
+    Effect.map(Printed, (printed) => {
+      printed.push(...print(cause), ...cause.reasons.flatMap((it) => it._tag === "Fail" ? print(it.error) : []))
+    }))
+
 /** The failure of a payment. */
 export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<PaymentError.PaymentError, A, R> =>
-  Effect.map(Effect.flip(effect), (error) => {
+  Effect.map(Effect.flip(printing(effect)), (error) => {
     const found = PaymentError.find(error)
     assert.isTrue(Option.isSome(found), `expected a PaymentError, not ${String(error)}`)
     return Option.getOrThrow(found)
@@ -141,7 +156,7 @@ export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
 
 /** What failed and what that means for the money: `PaidUndelivered (spent)`. */
 export const outcome = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.match(effect, {
+  Effect.match(printing(effect), {
     onSuccess: () => "content",
     onFailure: (error) =>
       Option.match(PaymentError.find(error), {
@@ -197,7 +212,7 @@ export const hostile = (
     let signatures = 0
 
     const shops = new Map([
-      [new URL(origin).hostname, Merchant.serve(options, { chain, authority, seen })],
+      [new URL(origin).host, Merchant.serve(options, { chain, authority, seen })],
       ...Object.entries(options.others ?? {}).map(([host, shop]) =>
         [host, Merchant.serve(shop, { chain, authority, seen })] as const
       )
@@ -234,7 +249,7 @@ export const hostile = (
           (reply) => Merchant.deliver(request, reply)
         )
       }
-      const shop = shops.get(url.hostname)
+      const shop = shops.get(url.host)
       if (shop !== undefined) return shop(request, url)
       seen.push({
         method: request.method,
@@ -277,7 +292,8 @@ export const hostile = (
       ...(options.transformClient === undefined ? {} : { transformClient: options.transformClient })
     }).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client)))
 
-    const moved = Effect.map(authority.audit, ({ moved }) => sum([...chain.moved, ...moved.values()]))
+    const moved = Effect.map(authority.audit, ({ moved }) =>
+      sum([...chain.moved.map(options.inMicroDollars ?? ((units) => units)), ...moved.values()]))
 
     const world: World = {
       chain,
@@ -286,33 +302,42 @@ export const hostile = (
       calls,
       printed,
       moved,
+      takenFor: (nonces) =>
+        sum(
+          chain.transfers.filter((it) =>
+            nonces.has(it.authorization.nonce)
+          )
+            .map((it) => (options.inMicroDollars ?? ((units) => units))(BigInt(it.authorization.value)))
+        ),
       signatures: () => signatures,
       paid: () => seen.filter((it) => it.authorization !== undefined || it.token !== undefined),
       secret: (text) => void secrets.add(text)
     }
 
-    const ledger = yield* Effect.scoped(
-      Effect.gen(function*() {
-        const context = yield* Layer.build(agent)
-        return yield* Effect.gen(function*() {
-          yield* program(world)
-          yield* audit(yield* Ledger.Ledger, world)
-          return yield* Ledger.Ledger
-        }).pipe(Effect.provide(context))
-      }).pipe(
-        Effect.tapCause((cause) => Effect.sync(() => printed.push(...print(cause)))),
-        Effect.withTracer(Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })),
-        Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void printed.push(line))])),
-        Effect.provideService(References.MinimumLogLevel, "All")
+    const scope = yield* Scope.make()
+    const ledger = yield* Effect.gen(function*() {
+      const context = yield* Layer.buildWithScope(agent, scope)
+      yield* program(world).pipe(
+        Effect.andThen(Effect.flatMap(Ledger.Ledger, (ledger) => audit(ledger, world))),
+        Effect.provide(context),
+        Effect.provideService(Printed, printed),
+        Effect.ensuring(patiently(Scope.close(scope, Exit.void)))
       )
+      return Context.get(context, Ledger.Ledger)
+    }).pipe(
+      Effect.tapCause((cause) => Effect.sync(() => printed.push(...print(cause)))),
+      Effect.withTracer(Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })),
+      Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void printed.push(line))])),
+      Effect.provideService(References.MinimumLogLevel, "All")
     )
     yield* audit(ledger, world)
+    if (options.endpoint === undefined) yield* auditClosed(ledger, world)
     for (const { attributes, events, name } of spans) {
       printed.push(inspect([name, [...attributes], events], { depth: 9 }))
     }
@@ -377,12 +402,7 @@ const audit = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], worl
   const nonceOf = (authorization: Ledger.Authorization) =>
     (authorization.plan.data as { readonly authorization?: { readonly nonce: string } }).authorization?.nonce
   for (const { authorizations, purchase } of purchases) {
-    const nonces = new Set(authorizations.map(nonceOf))
-    const taken = sum(
-      world.chain.transfers.filter((it) => nonces.has(it.authorization.nonce)).map((it) =>
-        BigInt(it.authorization.value)
-      )
-    )
+    const taken = world.takenFor(new Set(authorizations.map(nonceOf)))
     assert.isTrue(taken <= purchase.approvedUsd, `${taken} moved for a purchase of ${purchase.approvedUsd}`)
   }
 
@@ -399,4 +419,12 @@ const audit = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], worl
     assert.strictEqual(exposed, sum(within.map((it) => it.plan.kind === "draw" ? 0n : it.exposedUsd)), counter)
     assert.strictEqual(spent, sum(within.map((it) => it.plan.kind === "draw" ? 0n : it.spentUsd)), counter)
   }
+})
+
+/** The program has ended: an endpoint that answered has nothing reserved any more, and both say the same of what was spent. */
+const auditClosed = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], { authority }: World) {
+  const { accounts } = yield* authority.audit
+  assert.strictEqual(accounts[0]!.reservedUsd, 0n, "a session was left open")
+  const sessions = yield* ledger.sessions
+  assert.strictEqual(sum(sessions.map((it) => it.spentUsd)), accounts[0]!.spentUsd, "ledger and endpoint disagree")
 })

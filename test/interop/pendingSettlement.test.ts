@@ -3,6 +3,7 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Schedule } from "effect"
+import * as RetryPolicy from "../../src/RetryPolicy.ts"
 import * as Evm from "../../src/testing/chain/Evm.ts"
 import * as Servers from "./official/servers.ts"
 import {
@@ -21,15 +22,15 @@ import {
 const servers = [
   {
     name: "@x402/hono over the official facilitator",
-    server: Servers.hono({ confirmationTimeoutMs: 150 })
+    server: Servers.hono({ confirmationTimeoutMs: 400 })
   },
   {
     name: "@x402/express over our facilitator",
-    server: Servers.expressServer({ confirmationTimeout: "150 millis" })
+    server: Servers.expressServer({ confirmationTimeout: "400 millis" })
   },
   {
     name: "x402-hono of version 1 over our facilitator",
-    server: Servers.honoV1({ confirmationTimeout: "150 millis" })
+    server: Servers.honoV1({ confirmationTimeout: "400 millis" })
   }
 ]
 
@@ -76,7 +77,12 @@ layer(chain({ noMining: true }), { excludeTestServices: true, timeout: "60 secon
           Effect.gen(function*() {
             const { mine } = yield* Evm.EvmChain
             const bought = Effect.gen(function*() {
-              const first = yield* reasonOf(get("/paid"))
+              const first = yield* reasonOf(get("/paid")).pipe(
+                Effect.updateService(
+                  RetryPolicy.RetryPolicy,
+                  (policy) => ({ ...policy, RateLimited: Schedule.recurs(1) })
+                )
+              )
               assert.deepStrictEqual(yield* standing, { spent: 0n, exposed: 10_000n })
               yield* mine()
               const second = yield* reasonOf(get("/paid"))

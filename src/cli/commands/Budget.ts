@@ -43,6 +43,8 @@ const run = Effect.gen(function*() {
 })
 
 /**
+ * The command, with the agents that it asks.
+ *
  * @category commands
  * @since 0.1.0
  */

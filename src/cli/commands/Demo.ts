@@ -24,6 +24,8 @@ const run = Effect.fnUntraced(function*(input: { readonly requests: number; read
 })
 
 /**
+ * The command. It makes its own agents, and reads no configuration.
+ *
  * @category commands
  * @since 0.1.0
  */

@@ -70,6 +70,8 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
 })
 
 /**
+ * The command, with the agents that it asks.
+ *
  * @category commands
  * @since 0.1.0
  */

@@ -103,6 +103,9 @@ const dryRun = Effect.fnUntraced(function*(input: Input) {
   yield* Output.print([Quoted.headline(quoted), Quoted.toTable(quoted)].filter((part) => part !== "").join("\n\n"))
 })
 
+/** One request is done: what its session did not spend is back before the budget is read. */
+const closeSessions = Effect.flatMap(Session.Session, ({ closeAll }) => closeAll)
+
 const fetchNow = Effect.fnUntraced(function*(input: Input, since: number) {
   const json = yield* Output.Json
   const client = yield* PayingClient.PayingClient
@@ -119,8 +122,7 @@ const fetchNow = Effect.fnUntraced(function*(input: Input, since: number) {
     ? bodyJson(yield* Stream.mkUint8Array(body))
     : yield* Effect.as(toStdout(body), {})
 
-  // What a session did not spend is back before the budget is read.
-  yield* Effect.flatMap(Session.Session, ({ closeAll }) => closeAll)
+  yield* closeSessions
   const paid = yield* Paid.since(since)
   const standing = yield* Standing.readAgent
   if (json) {
@@ -144,6 +146,7 @@ const run = Effect.fnUntraced(function*(input: Input) {
   const json = yield* Output.Json
   const since = yield* Clock.currentTimeMillis
   return yield* Effect.scoped(fetchNow(input, since)).pipe(
+    Effect.ensuring(closeSessions),
     Effect.catchTags({
       HttpClientError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail),
       PlatformError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail)
@@ -153,6 +156,8 @@ const run = Effect.fnUntraced(function*(input: Input) {
 })
 
 /**
+ * The command, with the agents that it pays with.
+ *
  * @category commands
  * @since 0.1.0
  */

@@ -6,7 +6,7 @@
  */
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import * as References from "effect/References"
+import * as Layer from "effect/Layer"
 import { DemoFailed, failed } from "./DemoFailed.ts"
 import { timed } from "./Loopback.ts"
 import { priceUsd } from "./Merchant.ts"
@@ -63,10 +63,10 @@ const story = Effect.fnUntraced(function*({ blockTime, requests }: Options) {
   const screen = yield* Screen
   const world = yield* World.World
   yield* screen.note(
-    `a chain (${world.network}, a block every ${blockTime} s), a facilitator, a session endpoint and a merchant run on this machine`
+    `${requests} requests, each paid for on the chain (${
+      blockTime === 0 ? "a block for every transaction" : `a block every ${blockTime} s`
+    })`
   )
-
-  yield* screen.note(`${requests} requests, each paid for on the chain`)
   const perRequest = yield* Workload.perRequest(requests)
   yield* screen.note(`${requests} requests, paid for by session`)
   const session = yield* Workload.session(requests)
@@ -87,6 +87,14 @@ const story = Effect.fnUntraced(function*({ blockTime, requests }: Options) {
     total: Report.sum([perRequest, session, ...scenes].map(({ money }) => money)),
     incomeUsd
   }
+})
+
+const told = Effect.fnUntraced(function*(options: Options) {
+  const screen = yield* Screen
+  yield* screen.note("starting a chain, a facilitator, a session endpoint and a merchant on this machine")
+  const started = Layer.build(World.layer({ blockTime: options.blockTime }))
+  const world = yield* Effect.mapError(started, failed("The demo could not start"))
+  return yield* Effect.provide(story(options), world)
 })
 
 const tooLong = () =>
@@ -115,12 +123,11 @@ export const run = Effect.fn("Demo.run")(
   function*(options: Options) {
     yield* feasible(options)
     const screen = yield* Screen
-    const { millis, value } = yield* timed(story(options).pipe(
-      Effect.provide(World.layer(options)),
-      Effect.timeoutOrElse({ duration: `${limitSeconds} seconds`, orElse: tooLong })
-    ))
+    const { millis, value } = yield* timed(
+      Effect.timeoutOrElse(Effect.scoped(told(options)), { duration: `${limitSeconds} seconds`, orElse: tooLong })
+    )
     const report = new Report.Report({ ...value, seconds: millis / 1000 })
-    yield* options.json ? screen.document(Report.toJson(report)) : screen.say(Report.render(report))
+    yield* options.json ? screen.document(Report.toJson(report)) : screen.say(`\n${Report.render(report)}`)
     const [objection, ...others] = report.objections
     if (objection !== undefined) {
       return yield* new DemoFailed({ what: "The money is not exact", why: [objection, ...others].join("; ") })
@@ -129,7 +136,6 @@ export const run = Effect.fn("Demo.run")(
   (effect, options) =>
     effect.pipe(
       Effect.provide(Screen.layer({ quiet: options.json })),
-      Effect.provide(noConfiguration),
-      Effect.provideService(References.MinimumLogLevel, "Error")
+      Effect.provide(noConfiguration)
     )
 )

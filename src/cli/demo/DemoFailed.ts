@@ -33,8 +33,10 @@ export const failed = (what: string) => (error: Error): DemoFailed =>
     ? error
     : new DemoFailed({
       what,
-      why: Option.match(PaymentError.find(error), {
-        onNone: () => error.message,
-        onSome: ({ message }) => message
-      })
+      why: error instanceof PaymentError.ChainError
+        ? error.detail
+        : Option.match(PaymentError.find(error), {
+          onNone: () => error.message,
+          onSome: ({ message }) => message
+        })
     })

@@ -114,10 +114,10 @@ export const middleware = HttpRouter.middleware(
       if (fault === "refuse-tokens" && credential === "token") return yield* answer(unavailable)
       if (fault !== "settle-and-cut") return yield* Effect.flatMap(handler, answer)
       yield* saw({ credential, answer: "cut" })
-      // The server interrupts what it serves when it sees that nobody is there any more.
       return before === 0
         ? yield* Effect.provideService(handler, BreaksOff, true)
-        : yield* Effect.andThen(cut, Effect.never)
+        // nobody is there to read it
+        : yield* Effect.as(cut, unavailable)
     })),
   { global: true }
 )

@@ -55,6 +55,7 @@ export const layer = (options: Options) =>
       rails: options.sessions ? Layer.merge(sessions, x402) : x402,
       assets: [world.asset],
       rpc: { [world.network]: world.rpcUrl },
+      ledger: Ledger.layerMemory({ quiet: true }),
       policy: { networks: [world.network], allowOrigins: [world.merchant] },
       sweep: false
     }).pipe(Layer.provideMerge(Layer.fresh(layerClient())))

@@ -14,7 +14,7 @@ import { Faults, type Visit } from "./Faults.ts"
 import { timed } from "./Loopback.ts"
 import { priceUsd } from "./Merchant.ts"
 import * as Payer from "./Payer.ts"
-import { type Check, dollars, duration, plural, Scene } from "./Report.ts"
+import { type Check, dollars, duration, plural, Scene, times } from "./Report.ts"
 import { type PayerName, World } from "./World.ts"
 
 /** What is known after a scene was played. */
@@ -22,8 +22,6 @@ type Seen = Effect.Success<ReturnType<typeof Payer.settle>> & { readonly visits:
 
 interface Told {
   readonly did: string
-  /** Requests that brought content. */
-  readonly delivered: number
   readonly checks: ReadonlyArray<typeof Check.Type>
 }
 
@@ -35,6 +33,20 @@ const costs = ({ money }: Seen, onChain: bigint, bySession: bigint) => [
 ]
 
 const answered = ({ visits }: Seen, answer: Visit["answer"]) => visits.filter((visit) => visit.answer === answer).length
+
+/** The authorisations of one kind that the agent made. */
+const made = ({ purchases }: Seen, kind: "charge" | "draw") =>
+  purchases.flatMap(({ authorizations }) => authorizations.filter(({ plan }) => plan.kind === kind))
+
+/** Whether each draw that brought nothing was given up on the authority's word, and not on a guess. */
+const provenUnspent = (seen: Seen) => {
+  const released = made(seen, "draw").filter(({ state }) => state === "released")
+  return check(
+    "every refused token was proven not to be debited",
+    released.length === answered(seen, 429) + answered(seen, 503) &&
+      released.every(({ evidence }) => evidence.some(({ rank }) => rank === "attested"))
+  )
+}
 
 /** Plays one scene with an agent of its own. */
 const play = <A, E extends Error, R>(scene: {
@@ -51,7 +63,8 @@ const play = <A, E extends Error, R>(scene: {
     const { millis, value } = yield* timed(scene.act)
     const visits = yield* faults.visits
     const seen = { ...(yield* Payer.settle(payer)), visits }
-    const { checks, delivered, did } = scene.tell(seen, value)
+    const { checks, did } = scene.tell(seen, value)
+    const delivered = answered(seen, 200)
     return new Scene({ name: scene.name, injected: scene.injected, did, delivered, millis, money: seen.money, checks })
   }).pipe(Effect.provide(Payer.layer(payer)), Effect.mapError(failed(`The scene "${scene.name}" failed`)))
 }
@@ -71,8 +84,8 @@ const expecting = (requests: number) => Payment.with({ expect: requests })
  * @category scenes
  * @since 0.1.0
  */
-export const expired = play({
-  name: "expired",
+export const expiredToken = play({
+  name: "expired token",
   injected: "the authority expires the session after 3 of 6 requests",
   act: pages(1, 3).pipe(
     Effect.andThen(Effect.flatMap(World, ({ expireSessions }) => expireSessions)),
@@ -80,9 +93,8 @@ export const expired = play({
     expecting(6)
   ),
   tell: (seen) => ({
-    did: `refused ${plural(answered(seen, 401), "time")}, renewed the session, ` +
+    did: `refused ${times(answered(seen, 401))}, renewed the session, ` +
       `${plural(seen.sessions.length, "session")} in all`,
-    delivered: 6,
     checks: [
       check("one renewal", seen.sessions.length === 2 && answered(seen, 401) === 1),
       ...costs(seen, 0n, 6n)
@@ -96,16 +108,16 @@ export const expired = play({
  * @category scenes
  * @since 0.1.0
  */
-export const limited = play({
-  name: "limited",
+export const rateLimit = play({
+  name: "rate limit",
   injected: "the merchant answers 429, Retry-After: 1",
   act: pages(1, 1).pipe(Effect.andThen(during("rate-limit", timed(pages(2, 2)))), expecting(6)),
   tell: (seen, { millis }) => ({
     did: `found out that its token was not debited, waited, and had its answer after ${duration(millis)}`,
-    delivered: 2,
     checks: [
       check("asked once more", answered(seen, 429) === 1),
       check("waited as it was told", millis >= 1000),
+      provenUnspent(seen),
       ...costs(seen, 0n, 2n)
     ]
   })
@@ -122,11 +134,11 @@ export const outage = play({
   injected: "the merchant answers 503 to every token",
   act: pages(1, 1).pipe(Effect.andThen(during("refuse-tokens", pages(2, 2))), expecting(6)),
   tell: (seen) => ({
-    did: `offered its token ${plural(answered(seen, 503), "time")}; the endpoint's figure proved that nothing was ` +
+    did: `offered its token ${times(answered(seen, 503))}; the endpoint's figure proved that nothing was ` +
       "debited; paid by x402",
-    delivered: 2,
     checks: [
       check("the token was refused", answered(seen, 503) > 0),
+      provenUnspent(seen),
       check("one transaction", seen.money.transactions === 1),
       ...costs(seen, 1n, 1n)
     ]
@@ -139,8 +151,8 @@ export const outage = play({
  * @category scenes
  * @since 0.1.0
  */
-export const cut = play({
-  name: "cut",
+export const lostAnswer = play({
+  name: "lost answer",
   injected: "the connection breaks while the payment settles",
   act: Effect.gen(function*() {
     const first = yield* during("settle-and-cut", Payer.tryPage(1))
@@ -148,17 +160,16 @@ export const cut = play({
     return { first, again }
   }),
   tell: (seen, { again, first }) => ({
-    did: `sent the same authorisation ${plural(answered(seen, "cut"), "time")}, then told its program: ` +
+    did: `sent the same authorisation ${times(answered(seen, "cut"))}, then told its program: ` +
       `${first._tag === "Failure" ? first.failure.reason._tag : "content"}; the same request again brought the ` +
       "content and paid nothing",
-    delivered: again._tag === "Success" ? 1 : 0,
     checks: [
       check(
         "the program is told that its money is spent",
         first._tag === "Failure" && (first.failure.money === "spent" || first.failure.money === "unknown")
       ),
       check("the same request again brings the content", Result.isSuccess(again)),
-      check("one purchase", seen.purchases.length === 1),
+      check("one authorisation", seen.purchases.length === 1 && made(seen, "charge").length === 1),
       check("one transaction", seen.money.transactions === 1),
       ...costs(seen, 1n, 0n)
     ]
@@ -177,27 +188,27 @@ const overBudget = (result: Result.Result<string, PaymentError.PaymentError>) =>
  */
 export const smallBudget = play({
   name: "small budget",
-  injected: `a budget of ${dollars(Budget.singleFetch.limit)} for 8 requests`,
+  injected: `a budget of ${dollars(Budget.singleFetch.limit)}, and 8 requests at once`,
   plan: Budget.singleFetch,
-  act: Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], Payer.tryPage).pipe(expecting(8)),
+  act: Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], Payer.tryPage, { concurrency: "unbounded" }).pipe(expecting(8)),
   tell: (seen, results) => {
     const delivered = results.filter(Result.isSuccess).length
     const refusals = results.flatMap(overBudget)
     const last = Option.fromUndefinedOr(refusals.at(-1))
     return {
-      did: `paid ${delivered}, and told its program ${plural(refusals.length, "time")}: BudgetExceeded` +
+      did: `paid ${delivered}, and told its program ${times(refusals.length)}: BudgetExceeded` +
         Option.match(last, {
           onNone: () => "",
           onSome: ({ exposed, limit, requested, scope, spent }) =>
             ` (${scope} limit ${dollars(limit)}, spent ${dollars(spent)}, held ${dollars(exposed)}, ` +
             `asked for ${dollars(requested)})`
         }),
-      delivered,
       checks: [
         check("every other request fails with BudgetExceeded", refusals.length === results.length - delivered),
         check("something was refused", refusals.length > 0),
         check("nothing moved beyond the limit", seen.money.movedUsd <= Budget.singleFetch.limit),
-        check("what was paid for was delivered", seen.money.movedUsd === BigInt(delivered) * priceUsd)
+        check("what was paid for was delivered", seen.money.movedUsd === BigInt(delivered) * priceUsd),
+        check("what was delivered was served", delivered === answered(seen, 200))
       ]
     }
   }
@@ -209,4 +220,4 @@ export const smallBudget = play({
  * @category scenes
  * @since 0.1.0
  */
-export const all = [expired, limited, outage, smallBudget, cut]
+export const all = [expiredToken, rateLimit, outage, smallBudget, lostAnswer]

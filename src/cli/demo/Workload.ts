@@ -33,7 +33,7 @@ const measure = Effect.fnUntraced(function*(payer: Payer.Options, rail: string, 
   return new Workload({
     name: payer.name,
     rail,
-    requests,
+    requests: millis.length,
     p50Millis: percentile(millis, 0.5),
     p95Millis: percentile(millis, 0.95),
     totalMillis: millis.reduce((sum, one) => sum + one, 0),

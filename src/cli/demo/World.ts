@@ -74,7 +74,15 @@ export class World extends Context.Service<World, {
  * @category models
  * @since 0.1.0
  */
-export const payerNames = ["per request", "session", "expired", "limited", "outage", "cut", "small budget"] as const
+export const payerNames = [
+  "per request",
+  "session",
+  "expired token",
+  "rate limit",
+  "outage",
+  "small budget",
+  "lost answer"
+] as const
 
 /**
  * @category models
@@ -115,16 +123,21 @@ const make = Effect.gen(function*() {
   for (const { wallet } of payers.values()) yield* chain.mint(wallet.address, wealth)
 
   const endpoint = `${yield* Loopback.serve(SessionAuthority.routes, () => services)}/session`
-  const facilitator = yield* Loopback.serve(Facilitator.routes, () =>
-    LocalFacilitator.layer().pipe(Layer.provide(Layer.succeed(Evm.EvmChain, chain))))
+  const facilitator = yield* Loopback.serve(
+    Facilitator.routes,
+    () => LocalFacilitator.layer().pipe(Layer.provide(Layer.succeed(Evm.EvmChain, chain)))
+  )
   const payTo = chain.accounts[till]!.address
-  const merchant = yield* Loopback.serve(Merchant.routes, (origin) =>
-    Merchant.paywall({ origin, payTo, asset: chain.asset, endpoint }).pipe(
-      Layer.provideMerge(services),
-      Layer.provide(Facilitator.layerHttp({ url: facilitator })),
-      Layer.provide(Transport.layer),
-      Layer.provide(Loopback.layerClient())
-    ))
+  const merchant = yield* Loopback.serve(
+    Merchant.routes,
+    (origin) =>
+      Merchant.paywall({ origin, payTo, asset: chain.asset, endpoint }).pipe(
+        Layer.provideMerge(services),
+        Layer.provide(Facilitator.layerHttp({ url: facilitator })),
+        Layer.provide(Transport.layer),
+        Layer.provide(Loopback.layerClient())
+      )
+  )
 
   const transfers = Effect.map(chain.transfers, (all) => all.filter(({ to }) => to === payTo))
 

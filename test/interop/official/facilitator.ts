@@ -1,6 +1,7 @@
 import { x402Facilitator } from "@x402/core/facilitator"
 import { toFacilitatorEvmSigner } from "@x402/evm"
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator"
+import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { createPublicClient, createWalletClient, http } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
@@ -8,7 +9,7 @@ import { baseSepolia } from "viem/chains"
 import { createNonceManager, jsonRpc } from "viem/nonce"
 import { EvmChain } from "../../../src/testing/chain/Evm.ts"
 
-/** The official facilitator in this process, settling with the first account of the local chain. */
+/** The official facilitator in this process, settling version 1 and 2 with the first account of the local chain. */
 export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x402Facilitator>()(
   "test/interop/OfficialFacilitator"
 ) {
@@ -37,7 +38,9 @@ export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x4
           sendTransaction: (args) => writes.sendTransaction(args as never),
           waitForTransactionReceipt: (args) => reads.waitForTransactionReceipt(args)
         }, options)
-        return new x402Facilitator().register(network as `eip155:${string}`, new ExactEvmScheme(signer))
+        return new x402Facilitator()
+          .register(network as `eip155:${string}`, new ExactEvmScheme(signer))
+          .registerV1("base-sepolia" as `${string}:${string}`, new ExactEvmSchemeV1(signer))
       })
     )
 }

@@ -66,7 +66,7 @@ export const serve = Effect.fnUntraced(function*(
 })
 
 /** The official facilitator, as official servers ask for it. */
-export const inProcess = Effect.map(OfficialFacilitator, (facilitator): FacilitatorClient => ({
+const inProcess = Effect.map(OfficialFacilitator, (facilitator): FacilitatorClient => ({
   verify: (payment, requirements) => facilitator.verify(payment, requirements),
   settle: (payment, requirements) => facilitator.settle(payment, requirements),
   getSupported: () =>
@@ -77,9 +77,9 @@ export const inProcess = Effect.map(OfficialFacilitator, (facilitator): Facilita
 class FacilitatorUrl extends Context.Service<FacilitatorUrl, string>()("test/interop/FacilitatorUrl") {
   static readonly layer = (options: LocalFacilitator.Options | undefined) =>
     Layer.effect(FacilitatorUrl, localUrl).pipe(
-      Layer.provide(HttpRouter.serve(Facilitator.routes, { disableLogger: true })),
+      Layer.provide(HttpRouter.serve(Facilitator.routes, { disableLogger: true, disableListenLog: true })),
       Layer.provide(LocalFacilitator.layer(options)),
-      Layer.provide(NodeHttpServer.layerTest)
+      Layer.provide(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
     )
 }
 

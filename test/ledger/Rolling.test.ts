@@ -1,0 +1,104 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { buckets, Rolling } from "../../src/ledger/Rolling.ts"
+
+const Step = Schema.Struct({
+  wait: Schema.Literals([0, 300, 1_000, 7_000, 90_000, 1_200_000, 40_000_000]),
+  amount: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 }))
+})
+
+const Window = Schema.Int.check(Schema.isBetween({ minimum: 60_000, maximum: 200_000_000 }))
+
+const sum = (entries: ReadonlyArray<{ readonly amount: bigint }>) =>
+  entries.reduce((total, entry) => total + entry.amount, 0n)
+
+/** A series of these steps, and the same as a plain list. */
+const build = (steps: ReadonlyArray<typeof Step.Type>) => {
+  const series = new Rolling()
+  const entries: Array<{ readonly at: number; readonly amount: bigint }> = []
+  let now = 1_700_000_000_123
+  for (const step of steps) {
+    now += step.wait
+    series.add(now, BigInt(step.amount))
+    entries.push({ at: now, amount: BigInt(step.amount) })
+  }
+  return { series, entries, now }
+}
+
+const within = (entries: ReadonlyArray<{ readonly at: number; readonly amount: bigint }>, since: number) =>
+  sum(entries.filter(({ at }) => at > since))
+
+describe("Rolling", () => {
+  it.prop(
+    "counts no window shorter than it says, and none longer by more than a bucket",
+    [Schema.Array(Step).check(Schema.isMaxLength(80)), Window],
+    ([steps, window]) => {
+      const { entries, now, series } = build(steps)
+      const counted = series.within(now, window)
+      assert.isTrue(counted >= within(entries, now - window), "shorter")
+      assert.isTrue(counted <= within(entries, now - window - Math.max(1_000, window / buckets)), "longer")
+    },
+    { arbitrary: { runs: 2_000 } }
+  )
+
+  it.prop(
+    "takes what it is told out of the oldest, and never more room than was there",
+    [
+      Schema.Array(Step).check(Schema.isMinLength(1), Schema.isMaxLength(80)),
+      Window,
+      Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3_000 }))
+    ],
+    ([steps, window, amount]) => {
+      const { entries, now, series } = build(steps)
+      const counted = series.within(now, window)
+      const total = sum(entries)
+      const taken = series.take(BigInt(amount))
+      const expected = BigInt(amount) < total ? BigInt(amount) : total
+      assert.strictEqual(sum(taken), expected)
+      assert.isTrue(series.within(now, window) >= counted - expected)
+      assert.strictEqual(series.within(now, Number.MAX_SAFE_INTEGER), total - expected)
+    },
+    { arbitrary: { runs: 1_000 } }
+  )
+
+  it.prop(
+    "lowers what another series says was taken, entry by entry",
+    [Schema.Array(Step).check(Schema.isMinLength(1), Schema.isMaxLength(80)), Schema.Array(Step)],
+    ([steps, others]) => {
+      // a counter sees what every authorisation spends, and so is never finer than one of them
+      const counter = new Rolling()
+      const own = new Rolling()
+      let now = 0
+      for (const [at, step] of steps.entries()) {
+        now += step.wait
+        own.add(now, BigInt(step.amount))
+        counter.add(now, BigInt(step.amount))
+        now += others[at]?.wait ?? 0
+        if (others[at] !== undefined) counter.add(now, BigInt(others[at].amount))
+      }
+      const before = counter.within(now, Number.MAX_SAFE_INTEGER)
+      const taken = own.take(1_000n)
+      for (const { amount, at } of taken) counter.lower(at, amount)
+      assert.strictEqual(counter.within(now, Number.MAX_SAFE_INTEGER), before - sum(taken))
+    },
+    { arbitrary: { runs: 1_000 } }
+  )
+
+  it("grows with the logarithm of time", () => {
+    const series = new Rolling()
+    for (let second = 0; second < 50_000; second++) series.add(second * 1_000, 1n)
+    const taken = series.take(50_000n)
+    assert.strictEqual(sum(taken), 50_000n)
+    assert.isTrue(taken.length < 800, `${taken.length} buckets`)
+  })
+
+  it("finds the most that came together, as long as that is not older than it took", () => {
+    const series = new Rolling()
+    for (const second of [0, 50, 300]) series.add(second * 1_000, 1n)
+    assert.strictEqual(series.peak(300_000, 60_000), 1n)
+    series.add(355_000, 1n)
+    assert.strictEqual(series.peak(355_000, 60_000), 2n)
+    assert.strictEqual(series.peak(410_000, 60_000), 2n)
+    assert.strictEqual(series.peak(420_000, 60_000), 0n)
+  })
+})
