@@ -30,7 +30,9 @@ for (const [name, entry] of Object.entries(executables)) {
     // Installed by those who want them, and loaded when they are asked for.
     external: Object.keys(manifest.peerDependenciesMeta).flatMap((peer) => [peer, `${peer}/*`]),
     // Some dependencies are CommonJS and call `require` for modules of Node. Our own modules import `createRequire` as well.
-    banner: { js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);` }
+    banner: {
+      js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
+    }
   })
   if (!readFileSync(outfile, "utf8").startsWith("#!")) throw new Error(`${entry} must begin with #!/usr/bin/env node`)
   chmodSync(outfile, 0o755)

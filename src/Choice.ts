@@ -71,7 +71,7 @@ export interface Candidate {
 export type Rank = (candidates: ReadonlyArray<Candidate>) => ReadonlyArray<Candidate>
 
 const byTierThenPrice: Rank = (candidates) =>
-  [...candidates].sort((a, b) =>
+  candidates.toSorted((a, b) =>
     order[a.tier] - order[b.tier] ||
     (a.usd < b.usd ? -1 : a.usd > b.usd ? 1 : 0) ||
     a.place - b.place

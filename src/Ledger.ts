@@ -105,7 +105,7 @@ export const layerMemory = (options: { readonly quiet?: boolean | undefined } = 
       if (options.quiet !== true) {
         yield* Effect.logWarning(
           "The ledger is in memory: a crash forgets what was signed, and a payment may then be made twice. " +
-            "Set MPP_LEDGER, or provide a ledger that is durable"
+            "Fund the wallet with what may be lost"
         )
       }
       return Ledger.of(yield* Memory.make)

@@ -10,6 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Amount from "./Amount.ts"
@@ -171,6 +172,20 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       return next.set(origin, fresh ? { since: now, paid: 1 } : { since: before.since, paid: before.paid + 1 })
     })
 
+  /** What a gauge shows of the agent's window. */
+  const showBudget = Effect.fnUntraced(function*<A, E, R>({ agent, exchange }: Purchase.Work<A, E, R>) {
+    for (const limit of budget.limits({ agent, origin: exchange.origin, payer: "" })) {
+      if (limit.scope !== "agent") continue
+      const { exposed, spent } = yield* ledger.standing(limit.counter, limit.windowMillis)
+      yield* Metric.update(Metric.withAttributes(Telemetry.budgetLeft, { agent }), limit.limit - spent - exposed)
+    }
+  }, Effect.ignore)
+
+  const paid = Effect.fnUntraced(function*<A, E, R>(work: Purchase.Work<A, E, R>) {
+    yield* paidAt(work.exchange.origin, yield* Clock.currentTimeMillis)
+    yield* showBudget(work)
+  })
+
   const expectedAt = Effect.fnUntraced(function*(origin: string, given: Options, now: number) {
     if (given.expect !== undefined) return Math.max(1, Math.floor(given.expect))
     const seen = (yield* Ref.get(workloads)).get(origin)
@@ -253,7 +268,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
     if (Option.isSome(resumed)) return resumed.value
     const value = yield* walk(work, yield* choose(exchange, given, demand, excluded))
-    yield* paidAt(exchange.origin, yield* Clock.currentTimeMillis)
+    yield* paid(work)
     return value
   }, Effect.trackDuration(Telemetry.latency))
 
@@ -284,7 +299,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const outcome = result.success
     switch (outcome._tag) {
       case "Content":
-        yield* paidAt(origin, yield* Clock.currentTimeMillis)
+        yield* paid(work)
         return { ...none, content: Option.some(outcome.value) }
       case "Stop":
         yield* giveUp(work)

@@ -153,6 +153,6 @@ describe("Choice", () => {
 
   it("lets no word of a merchant into its reasons", () => {
     const { refused } = choose([x402(1n, "pay <evil> \u001b[31m now")])
-    assert.notMatch(refused[0]!.what, /[<>\u001b]/)
+    assert.notMatch(refused[0]!.what, /[<>\p{Cc}]/u)
   })
 })

@@ -158,6 +158,18 @@ export class SessionRecord extends Schema.Class<SessionRecord>("effect-mpp/Ledge
 }) {}
 
 /**
+ * The next version of a record. It is not validated once more: the record was when it was made, and the compiler knows what
+ * changes.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const revise = <Record extends Purchase | Authorization | SessionRecord>(
+  record: Record,
+  change: Partial<Record>
+): Record => Object.assign(Object.create(Object.getPrototypeOf(record)), record, change)
+
+/**
  * What stands in a counter at this moment.
  *
  * @category models

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import { type Authorization, type Delivery, Purchase } from "./Model.ts"
+import { type Authorization, type Delivery, type Purchase, revise } from "./Model.ts"
 import type { Step } from "./Transition.ts"
 
 /** A purchase goes back to `open` by being claimed, or by its owner's next authorisation. */
@@ -52,7 +52,7 @@ export const deliver = (
   if (delivery === "void" && authorizations.some((authorization) => authorization.state !== "released")) {
     return Result.fail("a purchase is void only if all of its authorisations are proven void")
   }
-  return Result.succeed(purchase.delivery === delivery ? purchase : new Purchase({ ...purchase, delivery }))
+  return Result.succeed(purchase.delivery === delivery ? purchase : revise(purchase, { delivery }))
 }
 
 /**
@@ -62,7 +62,7 @@ export const deliver = (
  * @since 0.1.0
  */
 export const claim = (purchase: Purchase, owner: string): Purchase =>
-  new Purchase({ ...purchase, delivery: "open", owner, resumes: purchase.resumes + 1 })
+  revise(purchase, { delivery: "open", owner, resumes: purchase.resumes + 1 })
 
 /**
  * Goes on with a purchase by another authorisation: its owner's business alone, and only while it has not ended.
@@ -76,5 +76,5 @@ export const goOn = (purchase: Purchase, owner: string): Step<Purchase> =>
     : purchase.delivery === "open"
     ? Result.succeed(purchase)
     : purchase.delivery === "undelivered"
-    ? Result.succeed(new Purchase({ ...purchase, delivery: "open" }))
+    ? Result.succeed(revise(purchase, { delivery: "open" }))
     : Result.fail(`the purchase is ${purchase.delivery}, and is not paid for again`)

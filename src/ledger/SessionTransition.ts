@@ -10,7 +10,7 @@
 import * as Result from "effect/Result"
 import { BudgetExceeded } from "../PaymentError.ts"
 import type { Evidence } from "../Rails.ts"
-import { Authorization, type Judgement, SessionRecord, type SessionState, type State } from "./Model.ts"
+import { type Authorization, type Judgement, revise, type SessionRecord, type SessionState, type State } from "./Model.ts"
 import { isOpen, isProof, isStale, next, notSent, spentBy, type Step, withState } from "./Transition.ts"
 
 type StateOfSession = typeof SessionState.Type
@@ -30,7 +30,7 @@ export const reserve = (
   const { limitUsd: limit, reservedUsd: exposed, spentUsd: spent, state } = session
   if (state !== "live") return Result.fail(`the session is ${state}, and only a live one is drawn on`)
   return spent + exposed + drawUsd <= limit
-    ? Result.succeed(new SessionRecord({ ...session, reservedUsd: exposed + drawUsd }))
+    ? Result.succeed(revise(session, { reservedUsd: exposed + drawUsd }))
     : Result.fail(new BudgetExceeded({ scope: "session", limit, spent, exposed, requested: drawUsd }))
 }
 
@@ -53,8 +53,7 @@ export interface Drawn {
  * session is closed exactly when its hold is no longer open.
  */
 const withSpending = (holder: Authorization, spentUsd: bigint, now: number): Authorization =>
-  new Authorization({
-    ...holder,
+  revise(holder, {
     spentUsd,
     exposedUsd: holder.holdUsd > spentUsd ? holder.holdUsd - spentUsd : 0n,
     updatedAt: now
@@ -86,7 +85,7 @@ export const judgeDraw = ({ draw, holder, session }: Drawn, judgement: Judgement
     const reservedUsd = session.reservedUsd - reservedBy(draw) + reservedBy(judged)
     return {
       draw: judged,
-      session: new SessionRecord({ ...session, spentUsd: total, reservedUsd }),
+      session: revise(session, { spentUsd: total, reservedUsd }),
       holder: total === session.spentUsd ? holder : withSpending(holder, total, now)
     }
   })
@@ -124,12 +123,12 @@ export const changeSession = (
       `a session that is ${session.state} cannot become ${state}${isClosed(state) ? " without a final figure" : ""}`
     )
   }
-  const changed = new SessionRecord({ ...session, ...change })
+  const changed = revise(session, change)
   const beyond = changed.limitUsd > holder.holdUsd
   return Result.succeed({
     session: changed,
     holder: beyond
-      ? withSpending(new Authorization({ ...holder, holdUsd: changed.limitUsd }), changed.spentUsd, now)
+      ? withSpending(revise(holder, { holdUsd: changed.limitUsd }), changed.spentUsd, now)
       : holder
   })
 }
@@ -203,7 +202,7 @@ export const closeSession = (
   }
   const state = holder.state === "released" ? "released" : close.state === "closed" ? "settled" : "presumed"
   return Result.succeed({
-    session: new SessionRecord({ ...session, state: close.state, spentUsd, reservedUsd: 0n }),
+    session: revise(session, { state: close.state, spentUsd, reservedUsd: 0n }),
     holder: withState(holder, state, spentUsd, close.evidence, now),
     draws: resolve(session, draws, { ...close, spentUsd }, now)
   })
@@ -242,7 +241,7 @@ export const judgeOpen = (
           return Result.fail(`a session that is ${session.state} was opened`)
         }
         return Result.succeed({
-          session: new SessionRecord({ ...session, state: "closed", spentUsd: 0n, reservedUsd: 0n }),
+          session: revise(session, { state: "closed", spentUsd: 0n, reservedUsd: 0n }),
           holder: withState(holder, state, 0n, evidence, now),
           draws: draws.map((draw) => withState(draw, state, 0n, evidence, now))
         })

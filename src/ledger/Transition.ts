@@ -12,7 +12,7 @@
  */
 import * as Result from "effect/Result"
 import { Evidence } from "../Rails.ts"
-import { Authorization, type Judgement, type State } from "./Model.ts"
+import { type Authorization, type Judgement, revise, type State } from "./Model.ts"
 
 /**
  * The outcome of a step: the new record, or why the step is illegal.
@@ -153,8 +153,7 @@ export const withState = (
   evidence: Evidence,
   now: number
 ): Authorization =>
-  new Authorization({
-    ...authorization,
+  revise(authorization, {
     state,
     spentUsd,
     exposedUsd: isOpen(state) ? authorization.holdUsd : 0n,
@@ -192,7 +191,7 @@ export const judgeCharge = (authorization: Authorization, judgement: Judgement, 
  */
 export const resend = (authorization: Authorization, now: number): Step<Authorization> =>
   authorization.state === "unknown" || authorization.state === "rejected"
-    ? Result.succeed(new Authorization({ ...authorization, state: "signed", updatedAt: now }))
+    ? Result.succeed(revise(authorization, { state: "signed", updatedAt: now }))
     : Result.fail(`an authorisation that is ${authorization.state} cannot be sent again`)
 
 /**

@@ -132,10 +132,14 @@ export const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effec
 // What a program does
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Gets the content and reads it, in a time that somebody else lets pass. */
+export const fetch = (path = url) =>
+  Effect.flatMap(PayingClient.PayingClient, (client) => Effect.flatMap(client.get(path), (response) => response.json))
+
 export const get = (path = url) => Effect.flatMap(PayingClient.PayingClient, (client) => patiently(client.get(path)))
 
 /** Gets the content, and reads it to its end. */
-export const buy = (path = url) => Effect.flatMap(get(path), (response) => response.json)
+export const buy = (path = url) => patiently(fetch(path))
 
 /** Where failures are printed, as a program's own logs would. */
 const Printed = Context.Reference<Array<string>>("test/Printed", { defaultValue: () => [] })

@@ -62,6 +62,7 @@ const feasible = ({ blockTime, requests }: Options) => {
 const story = Effect.fnUntraced(function*({ blockTime, requests }: Options) {
   const screen = yield* Screen
   const world = yield* World.World
+  yield* screen.note(`  chain ${world.rpcUrl}, session endpoint ${world.endpoint}, merchant ${world.merchant}`)
   yield* screen.note(
     `${requests} requests, each paid for on the chain (${
       blockTime === 0 ? "a block for every transaction" : `a block every ${blockTime} s`
@@ -94,7 +95,11 @@ const told = Effect.fnUntraced(function*(options: Options) {
   yield* screen.note("starting a chain, a facilitator, a session endpoint and a merchant on this machine")
   const started = Layer.build(World.layer({ blockTime: options.blockTime }))
   const world = yield* Effect.mapError(started, failed("The demo could not start"))
-  return yield* Effect.provide(story(options), world)
+  return yield* Effect.onInterrupt(
+    Effect.provide(story(options), world),
+    // A payment that is being settled is settled first.
+    () => screen.note("stopping all that was started")
+  )
 })
 
 const tooLong = () =>
