@@ -11,8 +11,6 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
@@ -21,7 +19,7 @@ import type { Exchange } from "./Exchange.ts"
 import * as Ledger from "./Ledger.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
-import { RetryPolicy } from "./RetryPolicy.ts"
+import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -122,10 +120,7 @@ export const make = Effect.gen(function*() {
       const { id, plan } = authorization
       const usd = Amount.toUsd({ asset, units: plan.units })
       const policy = yield* RetryPolicy
-      const wait = {
-        RateLimited: yield* Schedule.toStepWithSleep(policy.RateLimited),
-        Unavailable: yield* Schedule.toStepWithSleep(policy.Unavailable)
-      }
+      const wait = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
       // What is settled and asked for once more stays settled, whatever the merchant says now.
       const known = authorization.state === "settled"
       const judged = (state: "rejected" | "unknown" | "released", evidence: Rails.Evidence) =>
@@ -147,71 +142,72 @@ export const make = Effect.gen(function*() {
 
       const done = (outcome: Telemetry.Outcome, spent = 0n) => Telemetry.count(rail.name, outcome, spent)
 
-      const paidUndelivered = Effect.fnUntraced(function*(seen: Seen) {
-        yield* undelivered
-        yield* done("undelivered", usd)
-        const reason = new PaymentError.PaidUndelivered({
-          rail: rail.name,
-          evidence: evidenceJson([seen.evidence]),
-          ...optional(seen)
+      const paidUndelivered = (seen: Seen) =>
+        Effect.gen(function*() {
+          yield* undelivered
+          yield* done("undelivered", usd)
+          const reason = new PaymentError.PaidUndelivered({
+            rail: rail.name,
+            evidence: evidenceJson([seen.evidence]),
+            ...optional(seen)
+          })
+          return { _tag: "Stop", reason, money: "spent" } as const
         })
-        return { _tag: "Stop", reason, money: "spent" } as const
-      })
 
-      const uncertain = Effect.fnUntraced(function*(seen: Seen) {
-        yield* undelivered
-        yield* done("uncertain")
-        const reason = new PaymentError.PaymentUncertain({
-          rail: rail.name,
-          evidence: evidenceJson([seen.evidence]),
-          ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
-          ...optional(seen)
+      const uncertain = (seen: Seen) =>
+        Effect.gen(function*() {
+          yield* undelivered
+          yield* done("uncertain")
+          const reason = new PaymentError.PaymentUncertain({
+            rail: rail.name,
+            evidence: evidenceJson([seen.evidence]),
+            ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
+            ...optional(seen)
+          })
+          return { _tag: "Stop", reason, money: "unknown" } as const
         })
-        return { _tag: "Stop", reason, money: "unknown" } as const
-      })
 
-      const nothingSpent = Effect.fnUntraced(function*(reason: PaymentError.Reason, answer: Option.Option<A>) {
-        yield* done("void")
-        return { _tag: "Void", reason, answer } as const
-      })
+      const nothingSpent = (reason: PaymentError.Reason, answer: Option.Option<A>) =>
+        Effect.as(done("void"), { _tag: "Void", reason, answer } as const)
 
-      const find = Effect.fnUntraced(function*(seen: Seen, reason: PaymentError.Reason, answer: Option.Option<A>) {
-        yield* judged("unknown", seen.evidence)
-        if (known) return yield* paidUndelivered(seen)
-        const found = yield* interruptible(reconcile(attempt))
-        const state = Exit.isSuccess(found) ? found.value : "open"
-        return state === "void"
-          ? yield* nothingSpent(reason, answer)
-          : state === "settled"
-          ? yield* paidUndelivered(seen)
-          : yield* uncertain(seen)
-      })
+      const find = (seen: Seen, reason: PaymentError.Reason, answer: Option.Option<A>) =>
+        Effect.gen(function*() {
+          yield* judged("unknown", seen.evidence)
+          if (known) return yield* paidUndelivered(seen)
+          const found = yield* interruptible(reconcile(attempt))
+          const state = Exit.isSuccess(found) ? found.value : "open"
+          return state === "void"
+            ? yield* nothingSpent(reason, answer)
+            : state === "settled"
+            ? yield* paidUndelivered(seen)
+            : yield* uncertain(seen)
+        })
 
       /** Waits as the schedule of the reason says; false when it says no more. */
       const waited = (reason: PaymentError.RateLimited | PaymentError.Unavailable) =>
-        interruptible(
-          (reason._tag === "RateLimited" ? wait.RateLimited(reason) : wait.Unavailable(reason)).pipe(
-            Effect.as(true),
-            Pull.catchDone(() => Effect.succeed(false))
-          )
-        ).pipe(Effect.map((exit) => Exit.isSuccess(exit) && exit.value))
+        Effect.map(
+          interruptible(reason._tag === "RateLimited" ? wait.RateLimited(reason) : wait.Unavailable(reason)),
+          (exit) => Exit.isSuccess(exit) && exit.value
+        )
 
       const slept = (millis: number) => Effect.map(interruptible(Effect.sleep(millis)), Exit.isSuccess)
 
-      const expired = Effect.fnUntraced(function*(seen: Seen, keeper: Session.Live) {
-        yield* judged("unknown", seen.evidence)
-        // Closing reads the final figure, and that resolves the draw.
-        yield* interruptible(note(session.expire(keeper)))
-        const now = yield* Effect.orElseSucceed(ledger.authorization(id), () => Option.none<Ledger.Authorization>())
-        const state = Option.isSome(now) ? now.value.state : "unknown"
-        if (state === "settled") return yield* paidUndelivered(seen)
-        if (state !== "released") return yield* uncertain(seen)
-        const reason = new PaymentError.TokenExpired({ session: keeper.id, expiredAt: keeper.handle.expiresAt })
-        return { _tag: "Expired", reason } as const
-      })
+      const expired = (seen: Seen, keeper: Session.Live) =>
+        Effect.gen(function*() {
+          yield* judged("unknown", seen.evidence)
+          // Closing reads the final figure, and that resolves the draw.
+          yield* interruptible(note(session.expire(keeper)))
+          const now = yield* Effect.orElseSucceed(ledger.authorization(id), () => Option.none<Ledger.Authorization>())
+          const state = Option.isSome(now) ? now.value.state : "unknown"
+          if (state === "settled") return yield* paidUndelivered(seen)
+          if (state !== "released") return yield* uncertain(seen)
+          const reason = new PaymentError.TokenExpired({ session: keeper.id, expiredAt: keeper.handle.expiresAt })
+          return { _tag: "Expired", reason } as const
+        })
 
       const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan), "Rail.sign", {
-        attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase }
+        attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
+        captureStackTrace: false
       }))
       if (signed._tag === "Failure") {
         // The first copy of what cannot be signed again may be on its way all the same.
@@ -251,29 +247,7 @@ export const make = Effect.gen(function*() {
         const answer = elsewhere ? { status: 399, headers: {}, body: undefined } : sent.value.answer
         const now = yield* Clock.currentTimeMillis
         const verdict = rail.judge(plan, answer, now)
-        const demand = Demand.read(answer, now)
-        const seen: Seen = {
-          status: answer.status,
-          merchantText: Option.getOrUndefined(Option.flatMapNullishOr(demand.problem, (it) => it.merchantText)),
-          evidence: verdict.evidence
-        }
-        const retryAfter = Option.getOrUndefined(demand.retryAfter)
-        const outage = answer.status === 429 || answer.status === 402
-          ? new PaymentError.RateLimited({ ...(retryAfter === undefined ? {} : { retryAfter }), ...text(seen) })
-          : new PaymentError.Unavailable({
-            service: "merchant",
-            status: answer.status,
-            notSent: false,
-            ...(retryAfter === undefined ? {} : { retryAfter }),
-            ...text(seen)
-          })
-        const refusal = new PaymentError.PaymentRejected({
-          rail: rail.name,
-          status: answer.status,
-          problem: verdict._tag === "Rejected" ? verdict.problem : "void",
-          ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
-          ...text(seen)
-        })
+        const said = () => words(attempt, answer, verdict, now)
 
         switch (verdict._tag) {
           case "Settled": {
@@ -282,15 +256,16 @@ export const make = Effect.gen(function*() {
             if (Option.isSome(live) && verdict.evidence.mismatch === true) {
               yield* Effect.forkIn(note(session.suspect(live.value)), scope)
             }
-            if (!verdict.content) return yield* paidUndelivered(seen)
+            if (!verdict.content) return yield* paidUndelivered(said().seen)
             yield* done("paid", spentUsd)
             return yield* content(value)
           }
           case "Void": {
             yield* judged("released", verdict.evidence)
-            return yield* nothingSpent(refusal, Option.some(value))
+            return yield* nothingSpent(said().refusal, Option.some(value))
           }
           case "Rejected": {
+            const { refusal, seen } = said()
             if (known) return yield* paidUndelivered(seen)
             yield* judged("rejected", verdict.evidence)
             const found = yield* interruptible(reconcile(attempt))
@@ -308,6 +283,7 @@ export const make = Effect.gen(function*() {
               yield* done("paid")
               return yield* content(value)
             }
+            const { outage, refusal, seen } = said()
             switch (verdict.next._tag) {
               case "envelope": {
                 envelope++
@@ -369,6 +345,41 @@ export const make = Effect.gen(function*() {
 
   return { run, resend, reconcile }
 })
+
+/** An answer that is not what was bought, in words: what was seen, and the errors that it may be reported as. */
+const words = <A, E, R>(
+  { authorization: { plan }, rail }: Attempt<A, E, R>,
+  answer: Demand.Answer,
+  verdict: Rails.Verdict,
+  now: number
+) => {
+  const { problem, retryAfter } = Demand.read(answer, now)
+  const seen: Seen = {
+    status: answer.status,
+    merchantText: Option.getOrUndefined(Option.flatMapNullishOr(problem, (it) => it.merchantText)),
+    evidence: verdict.evidence
+  }
+  const after = Option.isNone(retryAfter) ? {} : { retryAfter: retryAfter.value }
+  return {
+    seen,
+    outage: answer.status === 429 || answer.status === 402
+      ? new PaymentError.RateLimited({ ...after, ...text(seen) })
+      : new PaymentError.Unavailable({
+        service: "merchant",
+        status: answer.status,
+        notSent: false,
+        ...after,
+        ...text(seen)
+      }),
+    refusal: new PaymentError.PaymentRejected({
+      rail: rail.name,
+      status: answer.status,
+      problem: verdict._tag === "Rejected" ? verdict.problem : "void",
+      ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
+      ...text(seen)
+    })
+  }
+}
 
 const text = (seen: Seen) => seen.merchantText === undefined ? {} : { merchantText: seen.merchantText }
 

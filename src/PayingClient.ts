@@ -13,7 +13,8 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { sha256, stringToHex } from "viem/utils"
+import { sha256, stringToBytes } from "viem/utils"
+import type { Answer } from "./Demand.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as Payment from "./Payment.ts"
 import * as PaymentError from "./PaymentError.ts"
@@ -70,11 +71,11 @@ const purchaseKey = (agent: string, request: Request, url: URL): string => {
   const content = body._tag === "Uint8Array"
     ? sha256(body.body)
     : body._tag === "Raw"
-    ? sha256(stringToHex(String(body.body)))
+    ? sha256(stringToBytes(String(body.body)))
     : body._tag === "FormData"
-    ? sha256(stringToHex(JSON.stringify([...body.formData.entries()].map(([name, value]) => [name, String(value)]))))
+    ? sha256(stringToBytes(JSON.stringify([...body.formData.entries()].map(([name, value]) => [name, String(value)]))))
     : ""
-  return sha256(stringToHex(JSON.stringify(
+  return sha256(stringToBytes(JSON.stringify(
     idempotency === undefined
       ? [
         agent,
@@ -128,14 +129,13 @@ const exchangeOf = (
     },
     isNotSent: Transport.isNotSent,
     answer: (response) => {
-      const { headers, status } = response
-      const answeredBy = originOf(response.url)
+      const { status } = response
       // A client below us that follows redirects by itself may have asked somebody else.
-      const elsewhere = answeredBy !== undefined && answeredBy !== url.origin
+      const elsewhere = !isAt(url.origin, response.url)
       return status !== 402 && !(attached && status >= 400)
-        ? Effect.succeed({ answer: { status, headers, body: undefined }, value: response, elsewhere })
+        ? Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere })
         : Effect.map(ResponseBody.peek(response, maxDemandBytes), ({ response: value, text }) => ({
-          answer: { status, headers, body: text },
+          answer: answerOf(response, text),
           value,
           elsewhere
         }))
@@ -144,7 +144,18 @@ const exchangeOf = (
   }
 }
 
-const originOf = (url: string): string | undefined => URL.canParse(url) ? new URL(url).origin : undefined
+/** Headers are read when they are asked for: a client makes them anew each time, and what is free asks for none. */
+const answerOf = (response: Response, body: string | undefined): Answer => ({
+  status: response.status,
+  get headers() {
+    return response.headers
+  },
+  body
+})
+
+/** Whether a URL is one of this origin; what is no URL says nothing else. */
+const isAt = (origin: string, url: string): boolean =>
+  url.startsWith(`${origin}/`) || !URL.canParse(url) || new URL(url).origin === origin
 
 /**
  * Makes a paying client of the transport and the payments of the program.

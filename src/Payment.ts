@@ -179,7 +179,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       const { exposed, spent } = yield* ledger.standing(limit.counter, limit.windowMillis)
       yield* Metric.update(Metric.withAttributes(Telemetry.budgetLeft, { agent }), limit.limit - spent - exposed)
     }
-  }, Effect.ignore)
+  }, (effect) => Effect.ignore(effect))
 
   const paid = Effect.fnUntraced(function*<A, E, R>(work: Purchase.Work<A, E, R>) {
     yield* paidAt(work.exchange.origin, yield* Clock.currentTimeMillis)

@@ -7,9 +7,7 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Pull from "effect/Pull"
 import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -20,7 +18,7 @@ import * as Ledger from "./Ledger.ts"
 import type { Offer } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
-import { RetryPolicy } from "./RetryPolicy.ts"
+import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -113,7 +111,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       id: `aut_${yield* random.uuidV7()}`,
       purchase: work.id,
       ...(draw ? { session: live.value.id } : {}),
-      plan: new Rails.Plan({ ...plan, rail: rail.name }),
+      plan: plan.rail === rail.name ? plan : new Rails.Plan({ ...plan, rail: rail.name }),
       holdUsd: draw ? 0n : usd,
       drawUsd: draw ? usd : 0n,
       counters: budget.counters(who),
@@ -148,12 +146,10 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   ) {
     const retries = yield* RetryPolicy
     const waits = {
-      RateLimited: yield* Schedule.toStepWithSleep(retries.RateLimited),
-      Unavailable: yield* Schedule.toStepWithSleep(retries.Unavailable),
-      TokenExpired: yield* Schedule.toStepWithSleep(retries.TokenExpired)
+      RateLimited: waiting(retries.RateLimited),
+      Unavailable: waiting(retries.Unavailable),
+      TokenExpired: waiting(retries.TokenExpired)
     }
-    const more = <B>(step: Pull.Pull<B, never, unknown>) =>
-      step.pipe(Effect.as(true), Pull.catchDone(() => Effect.succeed(false)))
     let live = first
     while (true) {
       const outcome = yield* attempt(work, {
@@ -171,14 +167,11 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         }
         case "Again": {
           const { reason } = outcome
-          const again = yield* more(
-            reason._tag === "RateLimited" ? waits.RateLimited(reason) : waits.Unavailable(reason)
-          )
-          if (again) continue
+          if (yield* reason._tag === "RateLimited" ? waits.RateLimited(reason) : waits.Unavailable(reason)) continue
           return { _tag: "Void", reason, answer: Option.none<A>() } as const
         }
         case "Expired": {
-          if (!(yield* more(waits.TokenExpired(outcome.reason)))) {
+          if (!(yield* waits.TokenExpired(outcome.reason))) {
             return { _tag: "Stop", reason: outcome.reason, money: "unspent" } as const
           }
           live = yield* renewed
@@ -226,8 +219,12 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     return outcome
   })
 
-  /** Nothing was bought; the ledger sees to it that this is written only where all that was signed is proven void. */
-  const giveUp = <A, E, R>(work: Work<A, E, R>) => Effect.ignore(ledger.delivered(work.id, "void"))
+  /** Nothing was bought: the purchase is void if all that was signed for it is, and else left to the next equal request. */
+  const giveUp = <A, E, R>(work: Work<A, E, R>) =>
+    Effect.ignore(Effect.catch(
+      ledger.delivered(work.id, "void"),
+      () => ledger.delivered(work.id, "undelivered")
+    ))
 
   /** Tries the candidates in their order: the next one only if the last took nothing, or nothing was signed for it. */
   const walk = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, choice: Choice.Answer) {

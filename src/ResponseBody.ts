@@ -109,6 +109,50 @@ const isEmptyBody = (cause: Cause.Cause<unknown>): boolean => {
   return HttpClientError.isHttpClientError(error) && error.reason._tag === "EmptyBodyError"
 }
 
+/** Behind a watched response: the one that it was made of, the caller's request, and what happens when its body ends. */
+interface Watched {
+  readonly response: Response
+  readonly request: HttpClientRequest.HttpClientRequest
+  readonly once: (exit: Exit.Exit<unknown, HttpError>) => Effect.Effect<void>
+}
+
+const Watched: unique symbol = Symbol("effect-mpp/ResponseBody/Watched")
+
+type WatchedResponse = Response & { readonly [Watched]: Watched }
+
+const reader = <K extends "arrayBuffer" | "text" | "json" | "urlParamsBody" | "formData">(key: K) => ({
+  get(this: WatchedResponse) {
+    const { once, request, response } = this[Watched]
+    return (response[key] as Effect.Effect<unknown, HttpError>).pipe(
+      Effect.mapError((error) => withRequest(error, request, this)),
+      Effect.onExit(once)
+    )
+  }
+})
+
+/** Defined once, so that all watched responses have one shape: they are made as quickly as they are read. */
+const readers: PropertyDescriptorMap & ThisType<WatchedResponse> = {
+  arrayBuffer: reader("arrayBuffer"),
+  text: reader("text"),
+  json: reader("json"),
+  urlParamsBody: reader("urlParamsBody"),
+  formData: reader("formData"),
+  request: {
+    get() {
+      return this[Watched].request
+    }
+  },
+  stream: {
+    get() {
+      const { once, request, response } = this[Watched]
+      return response.stream.pipe(
+        Stream.mapError((error) => withRequest(error, request, this)),
+        Stream.onExit(once)
+      )
+    }
+  }
+}
+
 /**
  * Watches how a body ends: `done` runs once, when the body was read to its end, was given up, or broke. The response that
  * is handed back carries `request`, so that nothing that was attached for payment can be read from it or from its errors.
@@ -128,26 +172,8 @@ export const watch = (
       finished = true
       return done(Exit.isFailure(exit) && isCut(exit.cause) ? "broken" : "complete")
     })
-  const watched: Response = Object.create(response, { request: { value: request } })
-  const read = <A>(effect: Effect.Effect<A, HttpError>) =>
-    effect.pipe(Effect.mapError((error) => withRequest(error, request, watched)), Effect.onExit(once))
-  const reader = <K extends "arrayBuffer" | "text" | "json" | "urlParamsBody" | "formData">(key: K) => ({
-    get: () => read(response[key] as Effect.Effect<unknown, HttpError>)
-  })
-  return Object.defineProperties(watched, {
-    arrayBuffer: reader("arrayBuffer"),
-    text: reader("text"),
-    json: reader("json"),
-    urlParamsBody: reader("urlParamsBody"),
-    formData: reader("formData"),
-    stream: {
-      get: () =>
-        response.stream.pipe(
-          Stream.mapError((error) => withRequest(error, request, watched)),
-          Stream.onExit(once)
-        )
-    }
-  })
+  const watched: Watched = { response, request, once }
+  return Object.defineProperty(Object.create(response, readers), Watched, { value: watched })
 }
 
 /** A body that arrived whole and is not what the reader hoped for (no JSON) was delivered all the same. */

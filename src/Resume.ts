@@ -61,6 +61,11 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         "unknown"
       )
     })
+    /** A new purchase may begin only if no other authorisation of this one can take the money. */
+    const voided = Effect.fnUntraced(function*() {
+      const isVoid = yield* Effect.isSuccess(ledger.delivered(purchase.id, "void"))
+      return isVoid ? Option.none<A>() : yield* uncertain()
+    })
     const undelivered = Effect.fnUntraced(function*() {
       yield* end("abandoned")
       return yield* fail(
@@ -89,10 +94,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       switch (outcome._tag) {
         case "Content":
           return Option.some(outcome.value)
-        case "Void": {
-          yield* end("void")
-          return Option.none<A>()
-        }
+        case "Void":
+          return yield* voided()
         case "Stop": {
           if (outcome.reason._tag === "PaidUndelivered") yield* end("abandoned")
           return yield* fail(same, outcome.reason, outcome.money)
@@ -102,10 +105,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       }
     })
 
-    if (authorization.state === "released") {
-      yield* end("void")
-      return Option.none<A>()
-    }
+    if (authorization.state === "released") return yield* voided()
     if (rail === undefined || Option.isNone(asset)) return yield* uncertain()
     const found = authorization.state === "settled"
       ? "settled"
@@ -117,10 +117,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         authorization,
         live
       })
-    if (found === "void") {
-      yield* end("void")
-      return Option.none<A>()
-    }
+    if (found === "void") return yield* voided()
     const now = yield* Clock.currentTimeMillis
     const again = authorization.plan.kind !== "draw" && rail.repeats && work.exchange.repeatable
     if (found === "settled") {
@@ -138,7 +135,13 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       Effect.flatMap(ledger.claim(work.key, work.id), (claimed) => {
         if (Option.isNone(claimed)) return Effect.succeedNone
         const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(claimed.value.purchase.id, delivery))
-        return Effect.onError(restore(goOn(work, claimed.value, end)), () => end("undelivered"))
+        return restore(goOn(work, claimed.value, end)).pipe(
+          Effect.catchTag("LedgerUnavailable", (error) =>
+            fail({ ...work, id: claimed.value.purchase.id }, error, "unknown")),
+          Effect.onError(() =>
+            end("undelivered")
+          )
+        )
       })
     )
 })

@@ -8,6 +8,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type { RateLimited, TokenExpired, Unavailable } from "./PaymentError.ts"
 
@@ -102,3 +103,23 @@ export const defaults: Policy = {
 export const RetryPolicy: Context.Reference<Policy> = Context.Reference<Policy>("effect-mpp/RetryPolicy", {
   defaultValue: () => defaults
 })
+
+/**
+ * Waits as a schedule says, for the reason given; answers false when the schedule says no more. It begins with the first
+ * wait: what succeeds at once pays nothing for it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const waiting = <Reason>(
+  schedule: Schedule.Schedule<unknown, Reason>
+): (reason: Reason) => Effect.Effect<boolean> => {
+  let begun: ((reason: Reason) => Pull.Pull<unknown, never, unknown>) | undefined
+  const begin = Effect.map(Schedule.toStepWithSleep(schedule), (step) => begun = step)
+  return (reason) =>
+    Effect.suspend(() => begun === undefined ? begin : Effect.succeed(begun)).pipe(
+      Effect.flatMap((step) => step(reason)),
+      Effect.as(true),
+      Pull.catchDone(() => Effect.succeed(false))
+    )
+}

@@ -8,16 +8,16 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Amount from "./Amount.ts"
 
+const counted = { description: "Payments, by rail and outcome", incremental: true } as const
+const spent = { description: "Micro-dollars spent, by rail", incremental: true, bigint: true } as const
+
 /**
  * Payments that came to an end, by rail and outcome.
  *
  * @category metrics
  * @since 0.1.0
  */
-export const payments = Metric.counter("mpp_payments_total", {
-  description: "Payments, by rail and outcome",
-  incremental: true
-})
+export const payments = Metric.counter("mpp_payments_total", counted)
 
 /**
  * Micro-dollars that moved, by rail.
@@ -25,11 +25,7 @@ export const payments = Metric.counter("mpp_payments_total", {
  * @category metrics
  * @since 0.1.0
  */
-export const amount = Metric.counter("mpp_spent_microdollars_total", {
-  description: "Micro-dollars spent, by rail",
-  incremental: true,
-  bigint: true
-})
+export const amount = Metric.counter("mpp_spent_microdollars_total", spent)
 
 /**
  * Time from the demand to the paid answer, by rail.
@@ -60,6 +56,22 @@ export const budgetLeft = Metric.gauge("mpp_budget_left_microdollars", {
  */
 export type Outcome = "paid" | "undelivered" | "rejected" | "uncertain" | "void"
 
+/** Counters by the values of their labels, of which there are few: to name a series anew costs more than to count in it. */
+const seriesOf = <Counter>(make: (rail: string, outcome: Outcome) => Counter) => {
+  const known = new Map<string, Counter>()
+  return (rail: string, outcome: Outcome): Counter => {
+    const name = `${outcome} ${rail}`
+    const counter = known.get(name) ?? make(rail, outcome)
+    known.set(name, counter)
+    return counter
+  }
+}
+
+const paymentsBy = seriesOf((rail, outcome) =>
+  Metric.counter(payments.id, { ...counted, attributes: { rail, outcome } })
+)
+const amountBy = seriesOf((rail) => Metric.counter(amount.id, { ...spent, attributes: { rail } }))
+
 /**
  * Counts a payment that came to an end.
  *
@@ -68,8 +80,8 @@ export type Outcome = "paid" | "undelivered" | "rejected" | "uncertain" | "void"
  */
 export const count = (rail: string, outcome: Outcome, spentUsd: bigint): Effect.Effect<void> =>
   Effect.andThen(
-    Metric.update(Metric.withAttributes(payments, { rail, outcome }), 1),
-    spentUsd > 0n ? Metric.update(Metric.withAttributes(amount, { rail }), spentUsd) : Effect.void
+    Metric.update(paymentsBy(rail, outcome), 1),
+    spentUsd > 0n ? Metric.update(amountBy(rail, outcome), spentUsd) : Effect.void
   )
 
 /**

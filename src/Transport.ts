@@ -145,8 +145,12 @@ const sealError = (error: HttpError): HttpError => {
 const sealResponse = (response: Response, sent: Request): Response => {
   const request = withoutCredential(sent)
   if (request === sent) return response
-  const headers = Headers.redact(response.headers, [...redactedHeaders, "set-cookie"])
-  const toJSON = () => ({ _id: "HttpClientResponse", request: request.toJSON(), status: response.status, headers })
+  const toJSON = () => ({
+    _id: "HttpClientResponse",
+    request: request.toJSON(),
+    status: response.status,
+    headers: Headers.redact(response.headers, [...redactedHeaders, "set-cookie"])
+  })
   return Object.defineProperties(watch(response, request, () => Effect.void), {
     toJSON: { value: toJSON },
     [Inspectable.NodeInspectSymbol]: { value: toJSON }

@@ -166,7 +166,7 @@ export class SessionRecord extends Schema.Class<SessionRecord>("effect-mpp/Ledge
  */
 export const revise = <Record extends Purchase | Authorization | SessionRecord>(
   record: Record,
-  change: Partial<Record>
+  change: Partial<NoInfer<Record>>
 ): Record => Object.assign(Object.create(Object.getPrototypeOf(record)), record, change)
 
 /**

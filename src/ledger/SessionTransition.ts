@@ -10,7 +10,14 @@
 import * as Result from "effect/Result"
 import { BudgetExceeded } from "../PaymentError.ts"
 import type { Evidence } from "../Rails.ts"
-import { type Authorization, type Judgement, revise, type SessionRecord, type SessionState, type State } from "./Model.ts"
+import {
+  type Authorization,
+  type Judgement,
+  revise,
+  type SessionRecord,
+  type SessionState,
+  type State
+} from "./Model.ts"
 import { isOpen, isProof, isStale, next, notSent, spentBy, type Step, withState } from "./Transition.ts"
 
 type StateOfSession = typeof SessionState.Type

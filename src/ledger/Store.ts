@@ -167,7 +167,9 @@ export class Store {
     readonly authorization: Authorization
   }> {
     const row = this.purchases.get(this.claimable.get(key)?.at(-1) ?? "")
-    const last = this.authorizations.get(row?.authorizations.at(-1) ?? "")
+    const all = row?.authorizations.flatMap((id) => this.authorizations.get(id) ?? []) ?? []
+    // What is proven void says nothing of the others.
+    const last = all.findLast(({ value }) => value.state !== "released") ?? all.at(-1)
     if (row === undefined || last === undefined) return Option.none()
     this.writePurchase(row, PurchaseTransition.claim(row.value, owner))
     if (last.value.plan.kind !== "open") this.write(last, Transition.orphan(last.value, this.now))

@@ -163,7 +163,8 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
       })
     })
 
-  const sign: Rails.Rail["sign"] = Effect.fn("TokenSession.sign")(function*(plan) {
+  // Without a span of its own: whoever signs has one, and this only looks a token up.
+  const sign: Rails.Rail["sign"] = Effect.fnUntraced(function*(plan) {
     const draw = plan.kind === "draw" ? Option.getOrUndefined(Draw.decode(plan.data)) : undefined
     const token = draw && (yield* Ref.get(tokens)).get(draw.sessionId)
     if (token === undefined) {

@@ -172,7 +172,10 @@ export const make = Effect.gen(function*() {
         state: "live",
         expiresAt: handle.expiresAt,
         limitUsd: usd(handle.limit)
-      })
+      }).pipe(
+        // What could not be written is not drawn on.
+        Effect.tapError(() => Effect.ignore(ops.close(handle)))
+      )
       return { rail, ops, id, key, handle }
     }
     const refused = Exit.findErrorOption(established).pipe(Option.filter(isRefusal))

@@ -130,6 +130,8 @@ const asEffect = <A>(value: A | Effect.Effect<A>): Effect.Effect<A> =>
 
 /** A request as the merchant saw it. */
 export interface Seen {
+  /** Milliseconds since the epoch. */
+  readonly at: number
   readonly method: string
   readonly url: string
   readonly headers: { readonly [name: string]: string }
@@ -211,7 +213,8 @@ export const serve = (shop: Shop, world: {
     const authorization = authorizationOf(request.headers)
     const token = tokenOf(request.headers)
     const nth = seen.filter((it) => it.authorization !== undefined || it.token !== undefined).length
-    seen.push({ method: request.method, url: url.href, headers: { ...request.headers }, authorization, token })
+    const at = yield* Clock.currentTimeMillis
+    seen.push({ at, method: request.method, url: url.href, headers: { ...request.headers }, authorization, token })
     let receipt: Record<string, string> = {}
     const take = Effect.fnUntraced(function*(usd = unitsOf(shop.price ?? "0.01")) {
       const now = yield* Clock.currentTimeMillis

@@ -52,6 +52,7 @@ export const privateKey = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f
 export const credential = "tempo_live_SECRETcredential"
 /** When tests begin. */
 export const start = 1_800_000_000_000
+export const wallet = Wallet.layerPrivateKey(Redacted.make(privateKey))
 /** The price of everything, in micro-dollars. */
 export const price = 10_000n
 
@@ -93,6 +94,8 @@ export interface World {
   readonly signatures: () => number
   /** Everything that was printed: spans, logs, errors. */
   readonly printed: ReadonlyArray<string>
+  readonly print: (texts: ReadonlyArray<string>) => void
+  readonly spans: () => ReadonlyArray<Tracer.NativeSpan>
   /** Requests that carried a credential. */
   readonly paid: () => ReadonlyArray<Merchant.Seen>
   /** What moved in all: on the chain and at the session endpoint, in micro-dollars. */
@@ -256,6 +259,7 @@ export const hostile = (
       const shop = shops.get(url.host)
       if (shop !== undefined) return shop(request, url)
       seen.push({
+        at: 0,
         method: request.method,
         url: url.href,
         headers: request.headers,
@@ -273,13 +277,13 @@ export const hostile = (
           return wallet.signTypedData(data)
         }
       }))
-    const wallet = Layer.effect(Wallet.Wallet, counted).pipe(
-      Layer.provide(options.wallet ?? Wallet.layerPrivateKey(Redacted.make(privateKey)))
+    const counting = Layer.effect(Wallet.Wallet, counted).pipe(
+      Layer.provide(options.wallet ?? wallet)
     )
     const agent = Agent.layer({
       budget: options.budget ?? Budget.research,
       rails: Layer.mergeAll(
-        ExactEvm.layer().pipe(Layer.provide(wallet)),
+        ExactEvm.layer().pipe(Layer.provide(counting)),
         TokenSession.layer({
           credential: Redacted.make(credential),
           endpoint,
@@ -305,12 +309,13 @@ export const hostile = (
       seen,
       calls,
       printed,
+      print: (texts) =>
+        void printed.push(...texts),
+      spans: () => spans,
       moved,
       takenFor: (nonces) =>
         sum(
-          chain.transfers.filter((it) =>
-            nonces.has(it.authorization.nonce)
-          )
+          chain.transfers.filter((it) => nonces.has(it.authorization.nonce))
             .map((it) => (options.inMicroDollars ?? ((units) => units))(BigInt(it.authorization.value)))
         ),
       signatures: () => signatures,

@@ -7,12 +7,10 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Asset from "../../src/Asset.ts"
 import * as PayingClient from "../../src/PayingClient.ts"
 import * as Payment from "../../src/Payment.ts"
-import * as Reconciler from "../../src/Reconciler.ts"
 import * as Chain from "./chain.ts"
 import {
   claims,
   cuts,
-  delivers,
   demandsAgain,
   honest,
   refuses,
@@ -585,5 +583,3 @@ const good = {
   maxTimeoutSeconds: 60,
   extra: { name: "USDC", version: "2" }
 }
-void delivers
-void Reconciler

@@ -17,9 +17,9 @@ import {
   paidRequestsDuring,
   purchases,
   reasonOf,
-  reconcile,
   request,
   standing,
+  sweep,
   transfersDuring
 } from "./payer.ts"
 
@@ -66,7 +66,7 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("an agent",
             assert.deepStrictEqual({ ...before!.evidence[0] }, { rank: "claimed", what: "receipt", reference })
 
             yield* finalize
-            yield* reconcile
+            yield* sweep
             const [after] = yield* purchases
             assert.deepStrictEqual(
               { ...after!.evidence[0] },
@@ -97,7 +97,7 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("an agent",
           assert.deepStrictEqual(moved(transfers), Array.from({ length: 10 }, () => one))
           assert.strictEqual((yield* purchases).length, 10)
           yield* finalize
-          yield* reconcile
+          yield* sweep
           assert.deepStrictEqual(
             (yield* purchases).map(({ evidence }) => evidence[0]?.reference).toSorted(),
             transfers.map(({ transaction }) => transaction).toSorted()

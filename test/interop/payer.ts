@@ -20,13 +20,9 @@ export const chain = (options: Evm.Options = {}) =>
 /** Makes all blocks so far final. */
 export const finalize = Evm.EvmChain.use(({ mine }) => mine(3))
 
-/** Tries as often as the defaults, without waiting as long. */
+/** Tries as often in an outage as the defaults, without waiting as long. */
 const impatient = Layer.succeed(RetryPolicy.RetryPolicy, {
   ...RetryPolicy.defaults,
-  RateLimited: Schedule.spaced("100 millis").pipe(
-    Schedule.setInputType<PaymentError.RateLimited>(),
-    Schedule.upTo({ times: 3 })
-  ),
   Unavailable: Schedule.spaced("20 millis").pipe(
     Schedule.setInputType<PaymentError.Unavailable>(),
     Schedule.upTo({ times: 4 })
@@ -100,14 +96,5 @@ export const standing = Effect.map(
   ({ exposed, spent }) => ({ exposed, spent })
 )
 
-/** Asks the chain about everything that the agent ever signed, settled or not. */
-export const reconcile = Effect.gen(function*() {
-  const reconciler = yield* Reconciler.Reconciler
-  const all = yield* Ledger.Ledger.use((ledger) => ledger.purchases)
-  for (const { authorizations } of all) {
-    for (const { id } of authorizations) yield* reconciler.reconcile(id)
-  }
-})
-
-/** Asks the chain about everything whose outcome is open. */
+/** Asks the chain about everything whose outcome is open, or rests on a merchant's word. */
 export const sweep = Reconciler.Reconciler.use((reconciler) => reconciler.sweep)
