@@ -256,7 +256,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     <A, E, R>(work: Purchase.Work<A, E, R>) => (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) =>
       Purchase.fail(work, error, "unspent")
 
-  const settle = Effect.fn("Payment.pay")(function*<A, E, R>(
+  const settle = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
     given: Options,
     demand: Demand.Demand,
@@ -270,13 +270,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const value = yield* walk(work, yield* choose(exchange, given, demand, excluded))
     yield* paid(work)
     return value
-  }, Effect.trackDuration(Telemetry.latency))
+  }, Effect.withSpan("Payment.pay", { captureStackTrace: false }), Effect.trackDuration(Telemetry.latency))
 
   /**
    * The session's credential goes out with the request itself: one round trip, and no demand. Without content the ordinary
    * walk decides; then `unusable` names the rail that is no use for this request.
    */
-  const attachFirst = Effect.fn("Payment.pay")(function*<A, E, R>(
+  const attachFirst = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
     given: Options,
     { live, offer }: Session.Cover
@@ -314,7 +314,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
           : yield* Purchase.fail(work, outcome.reason, "unspent")
       }
     }
-  }, Effect.trackDuration(Telemetry.latency))
+  }, Effect.withSpan("Payment.pay", { captureStackTrace: false }), Effect.trackDuration(Telemetry.latency))
 
   const pay = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>

@@ -136,6 +136,15 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     })
   })
 
+  /** Whether others have drawn what was left of a session, or have replaced it: there is another by now, or there can be. */
+  const isUsedUp = (live: Session.Live, error: PaymentError.BudgetExceeded | PaymentError.LedgerUnavailable) =>
+    error._tag === "BudgetExceeded"
+      ? Effect.succeed(error.scope === "session")
+      : Effect.orElseSucceed(
+        Effect.map(ledger.session(live.id), Option.exists(({ state }) => state !== "live")),
+        () => false
+      )
+
   /** Draws on a session as often as its schedules allow; every draw after the first follows the proof that the last one is unspent. */
   const draw = Effect.fnUntraced(function*<A, E, R>(
     work: Work<A, E, R>,
@@ -152,14 +161,20 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     }
     let live = first
     while (true) {
-      const outcome = yield* attempt(work, {
+      const attempted = yield* Effect.result(attempt(work, {
         rail: live.rail,
         asset: Asset.sessionUsdc,
         plan: live.ops.planDraw(live.handle, offer),
         usd: Amount.toUsd({ asset: Asset.sessionUsdc, units: offer.units }),
         live: Option.some(live),
         choice
-      })
+      }))
+      if (attempted._tag === "Failure") {
+        if (!(yield* isUsedUp(live, attempted.failure))) return yield* Effect.fail(attempted.failure)
+        live = yield* renewed
+        continue
+      }
+      const outcome = attempted.success
       switch (outcome._tag) {
         case "Content": {
           yield* session.learn(routeOf(work.exchange, work.agent), { live, offer })

@@ -11,7 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as Inspectable from "effect/Inspectable"
+import { pipeArguments } from "effect/Pipeable"
 import * as Pull from "effect/Pull"
 import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -109,47 +112,103 @@ const isEmptyBody = (cause: Cause.Cause<unknown>): boolean => {
   return HttpClientError.isHttpClientError(error) && error.reason._tag === "EmptyBodyError"
 }
 
-/** Behind a watched response: the one that it was made of, the caller's request, and what happens when its body ends. */
-interface Watched {
-  readonly response: Response
+/**
+ * A response whose body is watched: however it is read, `done` runs once with how it ended. It carries the caller's own
+ * request, and so do its errors.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Watched extends Inspectable.Class implements Response {
+  readonly [HttpClientResponse.TypeId] = HttpClientResponse.TypeId
+  readonly [HttpIncomingMessage.TypeId] = HttpIncomingMessage.TypeId
   readonly request: HttpClientRequest.HttpClientRequest
-  readonly once: (exit: Exit.Exit<unknown, HttpError>) => Effect.Effect<void>
-}
+  private readonly original: Response
+  private readonly done: (end: End) => Effect.Effect<void>
+  private finished = false
 
-const Watched: unique symbol = Symbol("effect-mpp/ResponseBody/Watched")
+  constructor(
+    original: Response,
+    request: HttpClientRequest.HttpClientRequest,
+    done: (end: End) => Effect.Effect<void>
+  ) {
+    super()
+    this.original = original
+    this.request = request
+    this.done = done
+  }
 
-type WatchedResponse = Response & { readonly [Watched]: Watched }
+  get status() {
+    return this.original.status
+  }
 
-const reader = <K extends "arrayBuffer" | "text" | "json" | "urlParamsBody" | "formData">(key: K) => ({
-  get(this: WatchedResponse) {
-    const { once, request, response } = this[Watched]
-    return (response[key] as Effect.Effect<unknown, HttpError>).pipe(
-      Effect.mapError((error) => withRequest(error, request, this)),
-      Effect.onExit(once)
+  get url() {
+    return this.original.url
+  }
+
+  get headers() {
+    return this.original.headers
+  }
+
+  get cookies() {
+    return this.original.cookies
+  }
+
+  get remoteAddress() {
+    return this.original.remoteAddress
+  }
+
+  get text() {
+    return this.watched(this.original.text)
+  }
+
+  get json() {
+    return this.watched(this.original.json)
+  }
+
+  get arrayBuffer() {
+    return this.watched(this.original.arrayBuffer)
+  }
+
+  get urlParamsBody() {
+    return this.watched(this.original.urlParamsBody)
+  }
+
+  get formData() {
+    return this.watched(this.original.formData)
+  }
+
+  get upgrade() {
+    return this.watched(this.original.upgrade)
+  }
+
+  get stream() {
+    return this.original.stream.pipe(
+      Stream.mapError((error) => this.about(error)),
+      Stream.onExit((exit) => this.end(exit))
     )
   }
-})
 
-/** Defined once, so that all watched responses have one shape: they are made as quickly as they are read. */
-const readers: PropertyDescriptorMap & ThisType<WatchedResponse> = {
-  arrayBuffer: reader("arrayBuffer"),
-  text: reader("text"),
-  json: reader("json"),
-  urlParamsBody: reader("urlParamsBody"),
-  formData: reader("formData"),
-  request: {
-    get() {
-      return this[Watched].request
-    }
-  },
-  stream: {
-    get() {
-      const { once, request, response } = this[Watched]
-      return response.stream.pipe(
-        Stream.mapError((error) => withRequest(error, request, this)),
-        Stream.onExit(once)
-      )
-    }
+  private watched<A>(read: Effect.Effect<A, HttpError>): Effect.Effect<A, HttpError> {
+    return read.pipe(Effect.mapError((error) => this.about(error)), Effect.onExit((exit) => this.end(exit)))
+  }
+
+  private about(error: HttpError): HttpError {
+    return withRequest(error, this.request, this)
+  }
+
+  private end(exit: Exit.Exit<unknown, HttpError>): Effect.Effect<void> {
+    if (this.finished) return Effect.void
+    this.finished = true
+    return this.done(Exit.isFailure(exit) && isCut(exit.cause) ? "broken" : "complete")
+  }
+
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+
+  toJSON(): unknown {
+    return Object.assign({}, this.original.toJSON(), { request: this.request.toJSON() })
   }
 }
 
@@ -164,17 +223,7 @@ export const watch = (
   response: Response,
   request: HttpClientRequest.HttpClientRequest,
   done: (end: End) => Effect.Effect<void>
-): Response => {
-  let finished = false
-  const once = (exit: Exit.Exit<unknown, HttpError>) =>
-    Effect.suspend(() => {
-      if (finished) return Effect.void
-      finished = true
-      return done(Exit.isFailure(exit) && isCut(exit.cause) ? "broken" : "complete")
-    })
-  const watched: Watched = { response, request, once }
-  return Object.defineProperty(Object.create(response, readers), Watched, { value: watched })
-}
+): Response => new Watched(response, request, done)
 
 /** A body that arrived whole and is not what the reader hoped for (no JSON) was delivered all the same. */
 const isCut = (cause: Cause.Cause<HttpError>): boolean => {

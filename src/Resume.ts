@@ -134,13 +134,12 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(ledger.claim(work.key, work.id), (claimed) => {
         if (Option.isNone(claimed)) return Effect.succeedNone
-        const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(claimed.value.purchase.id, delivery))
+        const { id } = claimed.value.purchase
+        const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(id, delivery))
+        const unwritten = (error: PaymentError.LedgerUnavailable) => fail({ ...work, id }, error, "unknown")
         return restore(goOn(work, claimed.value, end)).pipe(
-          Effect.catchTag("LedgerUnavailable", (error) =>
-            fail({ ...work, id: claimed.value.purchase.id }, error, "unknown")),
-          Effect.onError(() =>
-            end("undelivered")
-          )
+          Effect.catchTag("LedgerUnavailable", unwritten),
+          Effect.onError(() => end("undelivered"))
         )
       })
     )

@@ -16,11 +16,10 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as UrlParams from "effect/http/UrlParams"
-import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { watch, withRequest } from "./ResponseBody.ts"
+import { Watched, withRequest } from "./ResponseBody.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 type Response = HttpClientResponse.HttpClientResponse
@@ -142,19 +141,16 @@ const sealError = (error: HttpError): HttpError => {
   return request === error.request ? error : withRequest(error, request)
 }
 
+class Sealed extends Watched {
+  override toJSON(): unknown {
+    const headers = Headers.redact(this.headers, [...redactedHeaders, "set-cookie"])
+    return { _id: "HttpClientResponse", request: this.request.toJSON(), status: this.status, headers }
+  }
+}
+
 const sealResponse = (response: Response, sent: Request): Response => {
   const request = withoutCredential(sent)
-  if (request === sent) return response
-  const toJSON = () => ({
-    _id: "HttpClientResponse",
-    request: request.toJSON(),
-    status: response.status,
-    headers: Headers.redact(response.headers, [...redactedHeaders, "set-cookie"])
-  })
-  return Object.defineProperties(watch(response, request, () => Effect.void), {
-    toJSON: { value: toJSON },
-    [Inspectable.NodeInspectSymbol]: { value: toJSON }
-  })
+  return request === sent ? response : new Sealed(response, request, () => Effect.void)
 }
 
 /** The name did not resolve. */

@@ -77,10 +77,10 @@ export class ScriptedChain {
     this.use(authorization, seconds, true)
   }
 
-  /** The last block that was used for a payment is gone, and what was in it. */
-  reorganise(): void {
+  /** The last block with a payment is gone, and what was in it, if it was not final. */
+  reorganise(seconds: number): void {
     const last = this.uses.at(-1)
-    if (last === undefined) return
+    if (last === undefined || this.stamps[last.block]! <= seconds - finality) return
     this.uses = this.uses.slice(0, -1)
     this.stamps.length = last.block
   }

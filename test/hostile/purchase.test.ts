@@ -171,6 +171,16 @@ describe("somebody else's retry", () => {
       ))
   }
 
+  it.effect("103: is charged three times at most by a merchant that takes and never delivers, and then the origin is closed", () =>
+    hostile(
+      { paid: [takes(cuts)] },
+      Effect.fnUntraced(function*({ chain }) {
+        for (let n = 0; n < 3; n++) yield* outcome(patiently(stubborn))
+        assert.strictEqual(yield* outcome(buy()), "PolicyDenied (unspent)")
+        assert.strictEqual(chain.moved.length, 3)
+      })
+    ))
+
   it.effect("103: signs nothing anew at a merchant that does not even say whether it took the money", () =>
     hostile(
       { nodes: 0, paid: [takes(cuts)] },

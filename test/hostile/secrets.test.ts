@@ -120,9 +120,8 @@ describe("93: nothing that is printed holds a secret", () => {
         yield* crawl(execute())
         yield* Payment.with(execute(), { rails: ["x402/exact"] })
         const names = new Set(world.spans().map(({ name }) => name))
-        assert.deepStrictEqual([...names], [])
- assert.isTrue(
-          ["Payment.pay", "Session.establish", "Rail.sign", "http.client GET"].every((name) => names.has(name))
+        assert.isTrue(
+          ["Payment.pay", "Session.establish", "Rail.sign", "GET"].every((name) => names.has(name))
         )
         const ledger = yield* Ledger.Ledger
         world.print(World.print([yield* ledger.purchases, yield* ledger.sessions, yield* World.authorizations]))
@@ -219,8 +218,10 @@ describe("111: a merchant's words", () => {
           assert.isAtMost(merchantText.length, 200)
           // oxlint-disable-next-line no-control-regex
           assert.notMatch(merchantText, /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/)
-          const ours = spans().filter((span) => !span.name.startsWith("http.client"))
-          assert.notInclude(ours.map((span) => inspect([span.name, [...span.attributes]])).join(), "IGNORE-YOUR-RULES")
+          assert.notInclude(
+            spans().map((span) => inspect([span.name, [...span.attributes]])).join(),
+            "IGNORE-YOUR-RULES"
+          )
           const purchases = yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases)
           assert.notInclude(inspect(purchases.map(({ purchase }) => purchase)), "IGNORE-YOUR-RULES")
         })

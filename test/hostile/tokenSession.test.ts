@@ -227,6 +227,30 @@ describe("a merchant that lies about a token session", () => {
       })
     ))
 
+  it.effect("serves many fibers by one session after the other, when the limit of each is used up", () => {
+    const slow: Step = (sale) =>
+      Effect.flatMap(
+        sale.take(),
+        (taken) =>
+          Effect.delay(
+            Effect.succeed(taken === undefined ? expires(sale) as Response : new Response("{}")),
+            "100 millis"
+          )
+      )
+    return hostile(
+      session({ paid: [slow] }),
+      Effect.fnUntraced(function*(world) {
+        const page = (n: number) => outcome(Payment.with(World.fetch(`${origin}/${n % 7}`), { expect: 5 }))
+        const outcomes = yield* patiently(
+          Effect.forEach(Array.from({ length: 40 }, (_, n) => n), page, { concurrency: 16 })
+        )
+        assert.deepStrictEqual(outcomes.filter((it) => it !== "content"), [])
+        assert.isAtLeast(openings(world), 4)
+        assert.strictEqual(yield* world.moved, 40n * price)
+      })
+    )
+  })
+
   it.effect("makes a new decision when the limit is used up elsewhere, and renews it at most once for a request", () =>
     hostile(
       session({ paid: [honest, ({ demand }) => demand()] }),
