@@ -165,7 +165,7 @@ export const layer = <E = never, R = never, LE = never, LR = never>(options: Opt
 
 /** x402 and MPP charges need a key; token sessions need a credential. What is not configured is no way to pay. */
 const railsConfig = Layer.unwrap(
-  Effect.map(Config.option(Config.Redacted("MPP_PRIVATE_KEY")), (key) =>
+  Effect.map(Config.option(Wallet.privateKey("MPP_PRIVATE_KEY")), (key) =>
     Layer.merge(
       TokenSession.layerConfig(),
       Option.match(key, {

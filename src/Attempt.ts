@@ -19,6 +19,7 @@ import type { Exchange } from "./Exchange.ts"
 import * as Ledger from "./Ledger.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
+import type { End } from "./ResponseBody.ts"
 import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
@@ -57,6 +58,9 @@ export interface Attempt<A, E, R> {
   /** The session that a draw spends from. */
   readonly live: Option.Option<Session.Live>
 }
+
+/** A server may settle in the last moment, and needs a while to say so. */
+const answerMarginMillis = 10_000
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -140,7 +144,9 @@ export const make = Effect.gen(function*() {
               : Effect.succeed(exit as Exit.Exit<B, E2>)
         )
 
-      const done = (outcome: Telemetry.Outcome, spent = 0n) => Telemetry.count(rail.name, outcome, spent)
+      const since = yield* Clock.monotonicTimeNanos
+      const done = (outcome: Telemetry.Outcome, spent = 0n) =>
+        Effect.flatMap(Clock.monotonicTimeNanos, (now) => Telemetry.count(rail.name, outcome, spent, now - since))
 
       const paidUndelivered = (seen: Seen) =>
         Effect.gen(function*() {
@@ -195,12 +201,10 @@ export const make = Effect.gen(function*() {
       const expired = (seen: Seen, keeper: Session.Live) =>
         Effect.gen(function*() {
           yield* judged("unknown", seen.evidence)
-          // Closing reads the final figure, and that resolves the draw.
-          yield* interruptible(note(session.expire(keeper)))
-          const now = yield* Effect.orElseSucceed(ledger.authorization(id), () => Option.none<Ledger.Authorization>())
-          const state = Option.isSome(now) ? now.value.state : "unknown"
+          const found = yield* interruptible(reconcile(attempt))
+          const state = Exit.isSuccess(found) ? found.value : "open"
           if (state === "settled") return yield* paidUndelivered(seen)
-          if (state !== "released") return yield* uncertain(seen)
+          if (state === "open") return yield* uncertain(seen)
           const reason = new PaymentError.TokenExpired({ session: keeper.id, expiredAt: keeper.handle.expiresAt })
           return { _tag: "Expired", reason } as const
         })
@@ -223,15 +227,17 @@ export const make = Effect.gen(function*() {
       let envelope = 0
       let left = sentBefore
       while (true) {
-        const sent = yield* interruptible(Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
-        if (Exit.isFailure(sent)) {
-          const failure = Exit.findErrorOption(sent)
+        const sent = yield* interruptible(
+          inTime(plan, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
+        )
+        if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
+          const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
           const notSent = !left && Option.exists(failure, exchange.isNotSent)
           const reason = new PaymentError.Unavailable({ service: "merchant", notSent })
           if (!notSent) left = true
           // What did not leave can be sent again whatever the method; what may have left, only if it can be repeated
           // without a second charge.
-          const mayRepeat = notSent || (exchange.repeatable && plan.kind !== "draw")
+          const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && plan.kind !== "draw")
           if (mayRepeat && (yield* waited(reason))) continue
           const evidence = new Rails.Evidence({ rank: "presumed", what: notSent ? "not sent" : "no answer" })
           if (notSent) {
@@ -242,9 +248,11 @@ export const make = Effect.gen(function*() {
           return again(reason, yield* find(unanswered, reason, Option.none()))
         }
         left = true
-        const { elsewhere, value } = sent.value
+        const { elsewhere, value } = sent.value.value
         // Whoever else answered for the merchant says nothing of the money.
-        const answer = elsewhere ? { status: 399, headers: {}, body: undefined } : sent.value.answer
+        const answer = Option.isSome(elsewhere)
+          ? { status: 399, headers: {}, body: undefined }
+          : sent.value.value.answer
         const now = yield* Clock.currentTimeMillis
         const verdict = rail.judge(plan, answer, now)
         const said = () => words(attempt, answer, verdict, now)
@@ -272,14 +280,17 @@ export const make = Effect.gen(function*() {
             const state = Exit.isSuccess(found) ? found.value : "open"
             if (state === "void") return yield* nothingSpent(refusal, Option.some(value))
             if (state === "settled") return yield* paidUndelivered(seen)
+            const lacks = yield* interruptible(Rails.shortage(rail, plan, asset))
             yield* undelivered
             yield* done("rejected")
-            return { _tag: "Stop", reason: refusal, money: "held" } as const
+            const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
+            return { _tag: "Stop", reason, money: "held" } as const
           }
           case "Unknown": {
             if (verdict.content) {
               yield* judged("unknown", verdict.evidence)
-              yield* Effect.forkIn(reconcile(attempt), scope)
+              // A draw is found out about when its session is closed: there is no need to close it for this.
+              if (Option.isNone(live)) yield* Effect.forkIn(reconcile(attempt), scope)
               yield* done("paid")
               return yield* content(value)
             }
@@ -316,15 +327,10 @@ export const make = Effect.gen(function*() {
       }
 
       function content(value: A) {
-        return Effect.as(
-          note(ledger.delivered(purchase, "delivering")),
-          {
-            _tag: "Content",
-            value: exchange.watch(
-              value,
-              (end) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
-            )
-          } as const
+        const ended = (end: End) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
+        return note(ledger.delivered(purchase, "delivering")).pipe(
+          Effect.andThen(exchange.watch(value, ended)),
+          Effect.map((value) => ({ _tag: "Content", value }) as const)
         )
       }
     }
@@ -332,7 +338,13 @@ export const make = Effect.gen(function*() {
 
   /** Writes the draft, and only then signs and sends. */
   const run = <A, E, R>(attempt: Attempt<A, E, R>, draft: Ledger.Draft) =>
-    Effect.uninterruptibleMask((restore) => Effect.andThen(ledger.authorize(draft), carry(attempt, restore, false)))
+    Effect.uninterruptibleMask((restore) => {
+      const carried = Effect.andThen(ledger.authorize(draft), carry(attempt, restore, false))
+      return Option.match(attempt.live, {
+        onNone: () => carried,
+        onSome: (live) => session.drawing(live, attempt.authorization.id, carried)
+      })
+    })
 
   /** Sends an authorisation of the ledger again: the same plan, so that it cannot be spent beside its first copy. */
   const resend = <A, E, R>(attempt: Attempt<A, E, R>) =>
@@ -380,6 +392,15 @@ const words = <A, E, R>(
     })
   }
 }
+
+/** An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about. */
+const inTime = <A, E, R>(plan: Rails.Plan, answer: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> =>
+  plan.spendableUntil === undefined
+    ? Effect.map(answer, Option.some)
+    : Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => Effect.timeoutOption(answer, Math.max(0, plan.spendableUntil! - now) + answerMarginMillis)
+    )
 
 const text = (seen: Seen) => seen.merchantText === undefined ? {} : { merchantText: seen.merchantText }
 

@@ -81,8 +81,6 @@ export interface SessionNeed {
   readonly price: bigint
   /** How many requests the program expects to make. */
   readonly expected: number
-  /** What the merchant would like. */
-  readonly suggested?: bigint | undefined
   /** What remains of the budget. */
   readonly remaining: bigint
 }
@@ -106,8 +104,8 @@ export class Budget extends Context.Service<Budget, {
   /** The counters that an authorisation counts in, whether they are limited today or not. */
   readonly counters: (who: Who) => ReadonlyArray<string>
   /**
-   * The limit to authorise for a new session: the least of the deposit ceiling, the merchant's suggestion, twice what the
-   * expected requests cost, and half of what remains; but at least one price. None where that one price is too much.
+   * The limit to authorise for a new session: the least of the deposit ceiling, twice what the expected requests cost, and
+   * half of what remains; but at least one price. None where that one price is too much.
    */
   readonly sessionLimit: (need: SessionNeed) => Option.Option<bigint>
 }>()("effect-mpp/Budget") {}
@@ -296,36 +294,50 @@ export const fromPlan = (plan: Plan): Budget["Service"] => {
         }))
       ]
     },
-    sessionLimit: ({ expected, price, remaining, suggested }) => {
+    sessionLimit: ({ expected, price, remaining }) => {
       if (price > plan.maxDeposit || price > remaining) return Option.none()
       const requests = expected >= 1 ? BigInt(Math.min(Number.MAX_SAFE_INTEGER, Math.floor(expected))) : 1n
-      const limit = least(
-        plan.maxDeposit,
-        suggested ?? plan.maxDeposit,
-        2n * price * requests,
-        remaining / 2n
-      )
+      const limit = least(plan.maxDeposit, 2n * price * requests, remaining / 2n)
       return Option.some(limit < price ? price : limit)
     }
   }
 }
 
 /**
- * What remains under several limits: the least that any of them leaves, never below nothing. Counts of requests say
- * nothing of money and are passed over.
+ * A limit, and what stands against it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Standing {
+  readonly limit: Pick<Limit, "scope" | "limit">
+  readonly spent: bigint
+  readonly exposed: bigint
+}
+
+const leftBy = ({ exposed, limit, spent }: Standing): bigint => limit.limit - spent - exposed
+
+/**
+ * Of several limits the one that leaves least. Counts of requests say nothing of money and are passed over.
  *
  * @category getters
  * @since 0.1.0
  */
-export const remaining = (
-  standings: ReadonlyArray<{ readonly limit: Limit; readonly spent: bigint; readonly exposed: bigint }>
-): bigint => {
-  const left = standings
-    .filter(({ limit }) => limit.scope !== "count")
-    .map(({ exposed, limit, spent }) => limit.limit - spent - exposed)
-  const [first, ...others] = left
-  const smallest = first === undefined ? 0n : least(first, ...others)
-  return smallest < 0n ? 0n : smallest
+export const tightest = (standings: ReadonlyArray<Standing>): Option.Option<Standing> =>
+  standings.filter(({ limit }) => limit.scope !== "count").reduce(
+    (tightest, one) => Option.exists(tightest, (it) => leftBy(it) <= leftBy(one)) ? tightest : Option.some(one),
+    Option.none<Standing>()
+  )
+
+/**
+ * What remains under several limits: the least that any of them leaves, never below nothing.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const remaining = (standings: ReadonlyArray<Standing>): bigint => {
+  const left = Option.match(tightest(standings), { onNone: () => 0n, onSome: leftBy })
+  return left < 0n ? 0n : left
 }
 
 /**

@@ -161,24 +161,33 @@ export const layerConfig: Layer.Layer<Chain, ChainError | Config.ConfigError, Tr
   Effect.gen(function*() {
     const table = yield* Asset.Table
     const listed = yield* list("MPP_NETWORKS")
+    const hosts = yield* list("MPP_ALLOW_HTTP")
+    const allowHttp = hosts.length === 1 && /^(?:true|yes|on|1|y)$/i.test(hosts[0] ?? "") ? true : hosts
+    const Url = Schema.String.check(
+      Schema.makeFilter<string>((url) => url.trim() === "" || isFit(url.trim(), allowHttp) || `Expected ${fitUrl}`)
+    )
     const rpc: Record<string, ReadonlyArray<string>> = {}
     for (const network of new Set([...table.assets.map((asset) => asset.network), ...listed])) {
       const chainId = chainIdOf(network)
-      if (Option.isSome(chainId)) rpc[network] = yield* list(`MPP_RPC_${chainId.value}`)
+      if (Option.isSome(chainId)) rpc[network] = yield* list(`MPP_RPC_${chainId.value}`, Url)
     }
-    const hosts = yield* list("MPP_ALLOW_HTTP")
-    return layer({ rpc, allowHttp: hosts.length === 1 && /^(?:true|yes|on|1|y)$/i.test(hosts[0] ?? "") ? true : hosts })
+    return layer({ rpc, allowHttp })
   })
 )
 
-const list = (name: string): Config.Config<ReadonlyArray<string>> =>
-  Config.Array(Schema.String, name).pipe(
+const fitUrl = "an https URL, or http on this machine"
+
+const list = (name: string, Entry: Schema.Codec<string> = Schema.String): Config.Config<ReadonlyArray<string>> =>
+  Config.Array(Entry, name).pipe(
     Config.withDefault([] as ReadonlyArray<string>),
     Config.map((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ""))
   )
 
-const mayUseHttp = (url: string, allowed: boolean | ReadonlyArray<string> | undefined): boolean =>
+const mayUseHttp = (url: string, allowed: Options["allowHttp"]): boolean =>
   typeof allowed === "object" ? allowed.includes(URL.parse(url)?.hostname ?? "") : allowed === true
+
+const isFit = (url: string, allowHttp: Options["allowHttp"]): boolean =>
+  isSecure(url) || (/^http:\/\//i.test(url) && mayUseHttp(url, allowHttp))
 
 const chainIdOf = (network: string): Option.Option<bigint> => {
   const digits = /^eip155:([1-9][0-9]{0,31})$/.exec(network)?.[1]
@@ -193,8 +202,7 @@ const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Cha
     const chainId = chainIdOf(network)
     if (Option.isNone(chainId)) return yield* refuse("expected a network such as eip155:8453")
     const urls = typeof configured === "string" ? [configured] : configured
-    const unfit = urls.find((url) => !isSecure(url) && !(/^http:\/\//i.test(url) && mayUseHttp(url, options.allowHttp)))
-    if (unfit !== undefined) return yield* refuse("an RPC must be an https URL, or http on this machine")
+    if (!urls.every((url) => isFit(url, options.allowHttp))) return yield* refuse(`an RPC must be ${fitUrl}`)
     if (urls.length > 0) {
       nodes.set(network, yield* Effect.forEach(urls, (url) => makeNode(client, network, chainId.value, url)))
     }

@@ -74,6 +74,7 @@ const byTierThenPrice: Rank = (candidates) =>
   candidates.toSorted((a, b) =>
     order[a.tier] - order[b.tier] ||
     (a.usd < b.usd ? -1 : a.usd > b.usd ? 1 : 0) ||
+    a.rail.steps - b.rail.steps ||
     a.place - b.place
   )
 

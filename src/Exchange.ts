@@ -19,8 +19,8 @@ import type { End } from "./ResponseBody.ts"
 export interface Answered<out A> {
   readonly answer: Answer
   readonly value: A
-  /** Another server than the one that was asked has answered. */
-  readonly elsewhere: boolean
+  /** Why it must not be paid for, if another server than the one that was asked has answered. */
+  readonly elsewhere: Option.Option<PolicyDenied>
 }
 
 /**
@@ -36,8 +36,11 @@ export interface Exchange<in out A, in out E = never, out R = never> {
   readonly method: string
   /** Without the query. */
   readonly path: string
-  /** Names the purchase for a given agent: equal requests of one agent have equal keys. */
-  readonly key: (agent: string) => string
+  /**
+   * Names the purchase for a given agent: equal requests of one agent have equal keys. `undefined` for a request that no
+   * other equals.
+   */
+  readonly key: (agent: string) => string | undefined
   /** Whether the same request may be sent again: a safe method, or one with an `Idempotency-Key`. */
   readonly repeatable: boolean
   /** Whether the request has an `Authorization` of its own, which is never overwritten. */
@@ -50,6 +53,6 @@ export interface Exchange<in out A, in out E = never, out R = never> {
   readonly isNotSent: (error: E) => boolean
   /** Reads what matters for payment. */
   readonly answer: (a: A) => Effect.Effect<Answered<A>, never, R>
-  /** Hands back the content with its end watched: `done` runs once. */
-  readonly watch: (a: A, done: (end: End) => Effect.Effect<void>) => A
+  /** Hands back the content with its end watched: `done` runs once, at once where there is none to read. */
+  readonly watch: (a: A, done: (end: End) => Effect.Effect<void>) => Effect.Effect<A>
 }

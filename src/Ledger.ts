@@ -45,6 +45,10 @@ export class Ledger extends Context.Service<Ledger, {
    * One transaction: the limits are checked, the hold is taken, the plan is written, the session moves on. A draw is
    * checked against its session (scope `session`), which holds its money already; of its other limits only those of scope
    * `count` are asked. A purchase is counted once, however many authorisations it takes, and not at all if it is void.
+   *
+   * What can be taken for a purchase is never above its approved price. A caller that asks for more has lost count of its
+   * own authorisations, and gets `LedgerUnavailable`. Another price is approved only if all that was authorised before is
+   * released, or if the draft's purchase says `doubleSpend`.
    */
   readonly authorize: (draft: Draft) => Effect.Effect<void, BudgetExceeded | LedgerUnavailable>
   /** An authorisation is about to be sent again: `unknown` or `rejected` becomes `signed`. */

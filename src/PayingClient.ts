@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
@@ -13,11 +14,12 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { sha256, stringToBytes } from "viem/utils"
 import type { Answer } from "./Demand.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as Payment from "./Payment.ts"
 import * as PaymentError from "./PaymentError.ts"
+import * as Policy from "./Policy.ts"
+import * as PurchaseKey from "./PurchaseKey.ts"
 import type { Envelope } from "./Rails.ts"
 import * as ResponseBody from "./ResponseBody.ts"
 import * as Transport from "./Transport.ts"
@@ -55,50 +57,57 @@ export const maxRedirects = 5
 /** How much of a 402's body is looked at. */
 const maxDemandBytes = 256 * 1024
 
-/** Where the chain of redirects began: payment never crosses an origin. */
-const FirstUrl = Context.Reference<URL | undefined>("effect-mpp/PayingClient/FirstUrl", {
+/** A body that trickles is not waited for longer: what a demand says in its headers counts then. */
+const maxDemandTime = Duration.seconds(10)
+
+const peek = (response: Response) =>
+  Effect.timeoutOrElse(ResponseBody.peek(response, maxDemandBytes), {
+    duration: maxDemandTime,
+    orElse: () => Effect.succeed({ response, text: undefined })
+  })
+
+/** What a hop remembers of those before it in a chain of redirects. */
+interface Walk {
+  /** Where it began: payment never crosses an origin. */
+  readonly first: URL
+  /** One of them went over https: none goes over plain http any more. */
+  secure: boolean
+}
+
+const CurrentWalk = Context.Reference<Walk | undefined>("effect-mpp/PayingClient/Walk", {
   defaultValue: () => undefined
 })
 
-const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
-
-/** The headers that select what is delivered, and so tell one purchase from another. */
-const selecting = ["accept", "accept-language", "authorization", "content-type", "cookie", "range"]
-
-const purchaseKey = (agent: string, request: Request, url: URL): string => {
-  const idempotency = request.headers["idempotency-key"]
-  const { body } = request
-  const content = body._tag === "Uint8Array"
-    ? sha256(body.body)
-    : body._tag === "Raw"
-    ? sha256(stringToBytes(String(body.body)))
-    : body._tag === "FormData"
-    ? sha256(stringToBytes(JSON.stringify([...body.formData.entries()].map(([name, value]) => [name, String(value)]))))
-    : ""
-  return sha256(stringToBytes(JSON.stringify(
-    idempotency === undefined
-      ? [
-        agent,
-        request.method,
-        url.origin,
-        url.pathname,
-        url.search,
-        content,
-        selecting.map((name) => request.headers[name] ?? "")
-      ]
-      : [agent, request.method, url.origin, url.pathname, url.search, idempotency]
-  )))
+/** Takes the next hop, or says why not: nothing goes back from https to plain http. */
+const hop = (walk: Walk, request: Request, url: URL): HttpError | undefined => {
+  if (walk.secure && url.protocol === "http:") {
+    return new HttpClientError.HttpClientError({
+      reason: new HttpClientError.InvalidUrlError({ request, description: "redirect from https to http" })
+    })
+  }
+  walk.secure ||= url.protocol === "https:"
+  return undefined
 }
+
+/** Whether the caller neither wants to see redirects nor takes them for failures. */
+const followsRedirects = (context: Context.Context<never>): boolean => {
+  const redirect = Context.getOrUndefined(context, FetchHttpClient.RequestInit)?.redirect
+  return redirect !== "manual" && redirect !== "error"
+}
+
+const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"])
 
 const obstacleOf = (request: Request, url: URL, first: URL | undefined): Option.Option<PaymentError.PolicyDenied> => {
   const denied = (rule: string, detail: string) => Option.some(new PaymentError.PolicyDenied({ rule, detail }))
-  if (first !== undefined && first.origin !== url.origin) {
-    return denied("redirected", `${first.origin} redirected to ${url.origin}; ask that origin directly to pay it`)
-  }
-  return request.body._tag === "Stream"
+  if (first !== undefined && first.origin !== url.origin) return Policy.redirected(first.origin, url.origin)
+  const { body } = request
+  return body._tag === "Stream" || (body._tag === "Raw" && body.body instanceof ReadableStream)
     ? denied("unreplayable-body", "a streamed body cannot be sent a second time; send it as bytes to have it paid for")
     : Option.none()
 }
+
+const isBodiless = ({ method }: Request, { headers, status }: Response): boolean =>
+  method === "HEAD" || status === 204 || status === 205 || headers["content-length"] === "0"
 
 const withEnvelope = (request: Request, envelope: Envelope | undefined): Request =>
   envelope === undefined
@@ -119,7 +128,7 @@ const exchangeOf = (
     origin: url.origin,
     method: request.method,
     path: url.pathname,
-    key: (agent) => purchaseKey(agent, request, url),
+    key: (agent) => PurchaseKey.of(agent, request, url),
     repeatable: safeMethods.has(request.method) || request.headers["idempotency-key"] !== undefined,
     authorized: request.headers.authorization !== undefined,
     obstacle: obstacleOf(request, url, first),
@@ -131,16 +140,22 @@ const exchangeOf = (
     answer: (response) => {
       const { status } = response
       // A client below us that follows redirects by itself may have asked somebody else.
-      const elsewhere = !isAt(url.origin, response.url)
+      const elsewhere = isAt(url.origin, response.url)
+        ? Option.none()
+        : Policy.redirected(url.origin, response.url)
       return status !== 402 && !(attached && status >= 400)
         ? Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere })
-        : Effect.map(ResponseBody.peek(response, maxDemandBytes), ({ response: value, text }) => ({
+        : Effect.map(peek(response), ({ response: value, text }) => ({
           answer: answerOf(response, text),
           value,
           elsewhere
         }))
     },
-    watch: (response, done) => ResponseBody.watch(response, request, done)
+    watch: (response, done) =>
+      Effect.as(
+        isBodiless(request, response) ? done("complete") : Effect.void,
+        ResponseBody.watch(response, request, done)
+      )
   }
 }
 
@@ -169,17 +184,13 @@ export const make = Effect.gen(function*() {
 
   const payOnce = (request: Request): Effect.Effect<Response, HttpError | PaymentError.PaymentError> =>
     Effect.withFiber((fiber) => {
-      const first = fiber.getRef(FirstUrl)
       const url = HttpClientRequest.toUrl(request)
       if (Option.isNone(url) || fiber.getRef(Transport.Unpaid)) return transport.postprocess(Effect.succeed(request))
-      if (first !== undefined && first.protocol === "https:" && url.value.protocol === "http:") {
-        return Effect.fail(
-          new HttpClientError.HttpClientError({
-            reason: new HttpClientError.InvalidUrlError({ request, description: "redirect from https to http" })
-          })
-        )
-      }
-      return payment.pay(exchangeOf(transport, request, url.value, first))
+      const walk = fiber.getRef(CurrentWalk)
+      const downgrade = walk === undefined ? undefined : hop(walk, request, url.value)
+      return downgrade === undefined
+        ? payment.pay(exchangeOf(transport, request, url.value, walk?.first))
+        : Effect.fail(downgrade)
     })
 
   const paying = HttpClient.makeWith(
@@ -192,17 +203,18 @@ export const make = Effect.gen(function*() {
     (effect: Effect.Effect<Request, HttpError>) =>
       Effect.flatMap(effect, (request) =>
         Effect.withFiber((fiber) => {
-          const init = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit)
-          if (init?.redirect === "manual" || init?.redirect === "error") return payOnce(request)
-          const url = Option.getOrUndefined(HttpClientRequest.toUrl(request))
-          return Effect.provideService(following.postprocess(Effect.succeed(request)), FirstUrl, url)
+          const first = Option.getOrUndefined(HttpClientRequest.toUrl(request))
+          if (first === undefined || !followsRedirects(fiber.context)) return payOnce(request)
+          const walk: Walk = { first, secure: false }
+          return Effect.provideService(following.postprocess(Effect.succeed(request)), CurrentWalk, walk)
         })),
     transport.preprocess
   )
 })
 
 /**
- * What would be paid for a request, and why. Sends it once, without a credential, and signs nothing.
+ * What would be paid for a request, and why. Sends it without a credential, follows redirects as the client does, and signs
+ * nothing. What another origin demands is quoted, and not payable.
  *
  * @category accessors
  * @since 0.1.0
@@ -217,15 +229,34 @@ export const quote = Effect.fn("PayingClient.quote")(function*(
   const transport = yield* Transport.Transport
   const payment = yield* Payment.Payment
   const prepared = yield* transport.preprocess(request)
-  const url = yield* Option.match(HttpClientRequest.toUrl(prepared), {
+  const first = yield* urlOf(prepared)
+  const walk: Walk = { first, secure: false }
+  let last = { request: prepared, url: first }
+  const ask = Effect.fnUntraced(function*(request: Request) {
+    const url = yield* urlOf(request)
+    const downgrade = hop(walk, request, url)
+    if (downgrade !== undefined) return yield* Effect.fail(downgrade)
+    last = { request, url }
+    return yield* transport.postprocess(Effect.succeed(request))
+  })
+  const hopping = HttpClient.makeWith(
+    (effect: Effect.Effect<Request, HttpError>) => Effect.flatMap(effect, ask),
+    transport.preprocess
+  )
+  const client = followsRedirects(yield* Effect.context<never>())
+    ? HttpClient.followRedirects(hopping, maxRedirects)
+    : hopping
+  const response = yield* client.postprocess(Effect.succeed(prepared))
+  const exchange = exchangeOf(transport, last.request, last.url, first)
+  return yield* payment.quote({ ...exchange, send: () => Effect.succeed(response) })
+})
+
+const urlOf = (request: Request): Effect.Effect<URL, HttpError> =>
+  Option.match(HttpClientRequest.toUrl(request), {
     onNone: () =>
-      Effect.fail(
-        new HttpClientError.HttpClientError({ reason: new HttpClientError.InvalidUrlError({ request: prepared }) })
-      ),
+      Effect.fail(new HttpClientError.HttpClientError({ reason: new HttpClientError.InvalidUrlError({ request }) })),
     onSome: Effect.succeed
   })
-  return yield* payment.quote(exchangeOf(transport, prepared, url, undefined))
-})
 
 /**
  * The paying client under its own tag.

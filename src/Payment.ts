@@ -102,8 +102,9 @@ export {
  */
 export interface Quote {
   readonly origin: string
+  /** What the server answered; no demand unless it is 402. */
   readonly status: number
-  /** Nothing is demanded. */
+  /** It is to be had for nothing: the status is one of success. */
   readonly free: boolean
   /** Best first: what would be tried. */
   readonly candidates: ReadonlyArray<Choice.Candidate>
@@ -115,6 +116,8 @@ export interface Quote {
   readonly failure: Option.Option<PaymentError.Reason>
   /** Signs that a protocol is spoken here. */
   readonly hints: ReadonlyArray<string>
+  /** What is odd about the offers and no reason to refuse them. */
+  readonly warnings: ReadonlyArray<string>
 }
 
 /**
@@ -138,6 +141,10 @@ const workloadMillis = 10 * 60_000
 
 /** More origins than this are not remembered. */
 const maxOrigins = 1024
+
+/** One span per paid request: its stack trace would cost more than the rest of it. */
+const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.withSpan(effect, "Payment.pay", { captureStackTrace: false })
 
 interface Workload {
   readonly since: number
@@ -233,12 +240,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
 
   const workFor = Effect.fnUntraced(function*<A, E, R>(exchange: Exchange<A, E, R>, given: Options) {
     const agent = given.agent ?? options.agent
+    const id = `pay_${yield* random.uuidV7()}`
     const work: Purchase.Work<A, E, R> = {
       exchange,
       agent,
       // A credential is for its own origin alone, so that no key reaches beyond it.
-      key: given.key === undefined ? exchange.key(agent) : ["key", agent, exchange.origin, given.key].join("\n"),
-      id: `pay_${yield* random.uuidV7()}`,
+      key: given.key === undefined ? exchange.key(agent) ?? id : ["key", agent, exchange.origin, given.key].join("\n"),
+      id,
       expected: yield* expectedAt(exchange.origin, given, yield* Clock.currentTimeMillis)
     }
     return work
@@ -253,28 +261,30 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   })
 
   const refuse =
-    <A, E, R>(work: Purchase.Work<A, E, R>) => (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) =>
-      Purchase.fail(work, error, "unspent")
+    <A, E, R>(work: Purchase.Work<A, E, R>, money: PaymentError.Money) =>
+    (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) => Purchase.fail(work, error, money)
 
   const settle = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
     given: Options,
     demand: Demand.Demand,
-    excluded: ReadonlySet<string>
+    tried: Purchase.Tried
   ) {
+    const { money, unusable } = tried
     const work = yield* workFor(exchange, given)
-    if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, "unspent")
-    const refused = refuse(work)
+    if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, money)
+    const refused = refuse(work, money)
     const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
     if (Option.isSome(resumed)) return resumed.value
-    const value = yield* walk(work, yield* choose(exchange, given, demand, excluded))
-    yield* paid(work)
-    return value
-  }, Effect.withSpan("Payment.pay", { captureStackTrace: false }), Effect.trackDuration(Telemetry.latency))
+    return yield* Effect.flatMap(choose(exchange, given, demand, unusable), (choice) => walk(work, choice, tried)).pipe(
+      Effect.tap(() => paid(work)),
+      Effect.onInterrupt(() => giveUp(work))
+    )
+  }, traced)
 
   /**
    * The session's credential goes out with the request itself: one round trip, and no demand. Without content the ordinary
-   * walk decides; then `unusable` names the rail that is no use for this request.
+   * walk decides, and is told what was tried.
    */
   const attachFirst = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
@@ -284,8 +294,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const work = yield* workFor(exchange, given)
     const { agent } = work
     const { origin } = exchange
-    const refused = refuse(work)
-    const none = { content: Option.none<A>(), unusable: undefined }
+    const refused = refuse(work, "unspent")
+    const none = { content: Option.none<A>(), tried: Purchase.nothing }
     const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
     if (Option.isSome(resumed)) return { ...none, content: resumed }
     const renewed = session.acquire({ rail: live.rail, ops: live.ops, offer, origin, agent, expected: work.expected })
@@ -294,12 +304,16 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       Effect.result
     )
     if (result._tag === "Failure") {
-      return result.failure._tag === "LedgerUnavailable" ? yield* refused(result.failure) : none
+      const { failure } = result
+      const { money, reason } = Purchase.meaningOf(failure)
+      return reason._tag === "LedgerUnavailable"
+        ? yield* Purchase.fail(work, reason, money)
+        : { ...none, tried: { ...Purchase.nothing, reason, money } }
     }
     const outcome = result.success
     switch (outcome._tag) {
       case "Content":
-        yield* paid(work)
+        yield* Effect.onInterrupt(paid(work), () => giveUp(work))
         return { ...none, content: Option.some(outcome.value) }
       case "Stop":
         yield* giveUp(work)
@@ -310,42 +324,48 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
         // The limit is used up, or the price has changed: the demand that follows tells.
         if (outcome.reason._tag === "PaymentRejected") return none
         return exchange.repeatable
-          ? { ...none, unusable: live.rail.name }
+          ? { ...none, tried: { ...Purchase.nothing, unusable: new Set([live.rail.name]) } }
           : yield* Purchase.fail(work, outcome.reason, "unspent")
       }
     }
-  }, Effect.withSpan("Payment.pay", { captureStackTrace: false }), Effect.trackDuration(Telemetry.latency))
+  }, traced)
 
   const pay = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>
   ): Effect.fn.Return<A, E | PaymentError.PaymentError, R> {
     const given = yield* CurrentOptions
-    const excluded = new Set<string>()
+    let tried = Purchase.nothing
     if (!exchange.authorized && Option.isNone(exchange.obstacle)) {
       const cover = yield* session.cover(Purchase.routeOf(exchange, given.agent ?? options.agent))
       if (Option.isSome(cover) && covers(cover.value, given, ceilingOf(given))) {
-        const { content, unusable } = yield* attachFirst(exchange, given, cover.value)
-        if (Option.isSome(content)) return content.value
-        if (unusable !== undefined) excluded.add(unusable)
+        const attached = yield* attachFirst(exchange, given, cover.value)
+        if (Option.isSome(attached.content)) return attached.content.value
+        tried = attached.tried
       }
     }
     const { answer, elsewhere, value } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
     if (answer.status !== 402) return value
     const demand = Demand.read(answer, yield* Clock.currentTimeMillis)
     if (demand.offers.length === 0 && demand.refused.length === 0) return value
-    if (elsewhere) return yield* Purchase.fail(yield* workFor(exchange, given), answeredElsewhere, "unspent")
-    return yield* settle(exchange, given, demand, excluded)
+    if (Option.isSome(elsewhere)) {
+      return yield* Purchase.fail(yield* workFor(exchange, given), elsewhere.value, tried.money)
+    }
+    return yield* settle(exchange, given, demand, tried)
   })
 
   const quote = Effect.fn("Payment.quote")(function*<A, E, R>(
     exchange: Exchange<A, E, R>
   ): Effect.fn.Return<Quote, E | PaymentError.PaymentError, R> {
     const given = yield* CurrentOptions
-    const { answer } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
+    const { answer, elsewhere } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
+    const { origin, path } = exchange
+    const { status } = answer
     const demand = Demand.read(answer, yield* Clock.currentTimeMillis)
-    const base = { origin: exchange.origin, status: answer.status, hints: demand.hints }
-    if (answer.status !== 402) {
-      return { ...base, free: true, candidates: [], refused: [], declined: [], failure: Option.none() }
+    const warnings = new Set(demand.offers.flatMap((offer) => Policy.warnings(offer, origin + path)))
+    const base = { origin, status, hints: demand.hints, warnings: [...warnings] }
+    if (status !== 402) {
+      const free = status >= 200 && status < 300
+      return { ...base, free, candidates: [], refused: [], declined: [], failure: Option.none() }
     }
     const choice = yield* choose(exchange, given, demand, new Set())
     return {
@@ -354,20 +374,15 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       candidates: choice.candidates,
       refused: choice.refused,
       declined: choice.declined,
-      failure: Option.isSome(exchange.obstacle)
-        ? Option.some(exchange.obstacle.value)
-        : choice.candidates.length === 0
-        ? Option.some(choice.failure)
-        : Option.none()
+      failure: Option.firstSomeOf<PaymentError.Reason>([
+        exchange.obstacle,
+        elsewhere,
+        choice.candidates.length === 0 ? Option.some(choice.failure) : Option.none()
+      ])
     }
   })
 
   return Payment.of({ pay, quote })
-})
-
-const answeredElsewhere = new PaymentError.PolicyDenied({
-  rule: "redirected",
-  detail: "another origin than the one that was asked demands the payment; ask that origin directly to pay it"
 })
 
 const covers = (cover: Session.Cover, given: Options, ceiling: bigint): boolean =>

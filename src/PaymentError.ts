@@ -247,7 +247,7 @@ export class InsufficientFunds extends Schema.TaggedError<InsufficientFunds>()("
 }) {
   override get message() {
     return `The wallet holds ${this.available} base units of ${this.asset} on ${this.network} and ${this.needed} are needed. ` +
-      "Fund it, or pay on another network"
+      "Fund it before asking again"
   }
 }
 
@@ -363,6 +363,25 @@ export const Money = Schema.Literals(["unspent", "held", "spent", "unknown"])
  * @since 0.1.0
  */
 export type Money = typeof Money.Type
+
+const gravity: { readonly [K in Money]: number } = { unspent: 0, held: 1, unknown: 2, spent: 3 }
+
+/**
+ * What two failures of one purchase mean for the money together: the worse of both.
+ *
+ * **Example** (The limit of a session is held, and no other way to pay was to be had)
+ *
+ * ```ts
+ * import * as PaymentError from "effect-mpp/PaymentError"
+ *
+ * PaymentError.worse("held", "unspent") // => "held"
+ * PaymentError.worse("held", "unknown") // => "unknown"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const worse = (one: Money, other: Money): Money => gravity[one] >= gravity[other] ? one : other
 
 const moneySentence: { readonly [K in Money]: string } = {
   unspent: "Nothing was spent.",

@@ -92,8 +92,8 @@ export class Policy extends Context.Service<Policy, {
 export const minValiditySeconds = 15
 
 /**
- * No authorisation is valid for longer than this many seconds, whatever the merchant wants: what it holds could not be
- * used elsewhere for as long.
+ * No authorisation is valid for longer than this many seconds, whatever the merchant wants and a rail is told: what it
+ * holds could not be used elsewhere for as long.
  *
  * @category constants
  * @since 0.1.0
@@ -117,7 +117,8 @@ export const undelivered = { count: 3, window: Duration.hours(1) } as const
 export const refusals = { count: 2, window: Duration.minutes(10) } as const
 
 /**
- * The share of a plan, in percent, that may hang at one origin in authorisations of open outcome.
+ * The share of a plan, in percent, that may hang at one origin in authorisations of open outcome, and at a session endpoint
+ * in openings that it did not answer.
  *
  * @category constants
  * @since 0.1.0
@@ -164,12 +165,12 @@ const zeroAddress = /^0x0+$/i
  * @since 0.1.0
  */
 export const redirected = (asked: string, answered: string): Option.Option<PolicyDenied> => {
-  const [from, to] = [URL.parse(asked), URL.parse(answered)]
-  return from !== null && to !== null && from.origin === to.origin && from.origin !== "null"
+  const [from, to] = [URL.parse(asked)?.origin, URL.parse(answered)?.origin]
+  return from === to && from !== undefined && from !== "null"
     ? Option.none()
     : Option.some(deny(
       "redirected",
-      "another origin than the one that was asked demands the payment; ask that origin directly to pay it"
+      `${from ?? "the server that was asked"} redirected to ${to ?? "another one"}; ask that origin directly to pay it`
     ))
 }
 
@@ -189,13 +190,13 @@ export const warnings = (offer: Offer, url: string): ReadonlyArray<string> => {
 }
 
 /**
- * For how many seconds an authorisation for this offer is made valid: as long as the merchant wants, at most
- * {@link maxValiditySeconds}, and a minute if it does not say.
+ * Whether more hangs at one place, in what was signed and has an open outcome, than its share of a plan.
  *
  * @category rules
  * @since 0.1.0
  */
-export const validitySeconds = (offer: Offer): number => Math.min(offer.validitySeconds ?? 60, maxValiditySeconds)
+export const hangsTooMuch = (hangingUsd: bigint, plan: { readonly limit: bigint }): boolean =>
+  100n * hangingUsd > hangingPercent * plan.limit
 
 /**
  * Whether an origin has behaved badly enough to be closed for a while: rules `origin-undelivered`, `origin-refusals` and
@@ -220,7 +221,7 @@ export const conduct = (
       `${origin} refused ${figures.refused} payments within ${window}, and could still take them; wait as long`
     return Option.some(deny("origin-refusals", detail))
   }
-  if (100n * figures.hangingUsd > hangingPercent * plan.limit) {
+  if (hangsTooMuch(figures.hangingUsd, plan)) {
     const detail =
       `$${Amount.formatUsd(figures.hangingUsd)} hang at ${origin} in payments of open outcome, more than ` +
       `${hangingPercent} % of the budget; wait until they are resolved`

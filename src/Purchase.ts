@@ -62,6 +62,38 @@ export const fail = <A, E, R>(
 ): Effect.Effect<never, PaymentError.PaymentError> =>
   Effect.fail(new PaymentError.PaymentError({ reason, money, origin: work.exchange.origin, paymentId: work.id }))
 
+/**
+ * What an attempt that needs no demand has left behind.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tried {
+  readonly reason: PaymentError.Reason | undefined
+  readonly money: PaymentError.Money
+  /** The rails that are no use for this request. */
+  readonly unusable: ReadonlySet<string>
+}
+
+/**
+ * Nothing was tried.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const nothing: Tried = { reason: undefined, money: "unspent", unusable: new Set() }
+
+/**
+ * What a failure without a signature means for the money: a session's limit may be held all the same.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const meaningOf = <Reason extends PaymentError.Reason>(
+  failure: Reason | Session.SessionFailure
+): { readonly reason: Reason | Session.SessionFailure["reason"]; readonly money: PaymentError.Money } =>
+  failure._tag === "SessionFailure" ? failure : { reason: failure, money: "unspent" }
+
 const hourMillis = 60 * 60_000
 
 /**
@@ -77,7 +109,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   const random = yield* SecureRandom.SecureRandom
   const doubleSpends = yield* Ref.make<ReadonlyArray<{ readonly at: number; readonly usd: bigint }>>([])
 
-  const purchaseOf = <A, E, R>(work: Work<A, E, R>, usd: bigint, choice: string, now: number) =>
+  const purchaseOf = <A, E, R>(work: Work<A, E, R>, usd: bigint, lostUsd: bigint, choice: string, now: number) =>
     new Ledger.Purchase({
       id: work.id,
       key: work.key,
@@ -85,7 +117,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       origin: work.exchange.origin,
       method: work.exchange.method,
       path: work.exchange.path,
-      approvedUsd: usd,
+      approvedUsd: usd + lostUsd,
+      doubleSpend: lostUsd > 0n,
       delivery: "open",
       resumes: 0,
       owner: work.id,
@@ -101,8 +134,9 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     readonly usd: bigint
     readonly live: Option.Option<Session.Live>
     readonly choice: string
+    readonly lostUsd?: bigint | undefined
   }) {
-    const { asset, choice, live, plan, rail, usd } = options
+    const { asset, choice, live, lostUsd = 0n, plan, rail, usd } = options
     const { exchange } = work
     const now = yield* Clock.currentTimeMillis
     const who = { agent: work.agent, origin: exchange.origin, payer: rail.payer }
@@ -129,7 +163,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       authorization,
       live
     }, {
-      purchase: Option.some(purchaseOf(work, usd, choice, now)),
+      purchase: Option.some(purchaseOf(work, usd, lostUsd, choice, now)),
       authorization,
       limits: budget.limits(who),
       session: Option.none()
@@ -151,7 +185,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     first: Session.Live,
     offer: Offer,
     choice: string,
-    renewed: Effect.Effect<Session.Live, Session.SessionFailure>
+    renewed: Effect.Effect<Session.Live, Session.SessionFailure>,
+    lostUsd = 0n
   ) {
     const retries = yield* RetryPolicy
     const waits = {
@@ -167,7 +202,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         plan: live.ops.planDraw(live.handle, offer),
         usd: Amount.toUsd({ asset: Asset.sessionUsdc, units: offer.units }),
         live: Option.some(live),
-        choice
+        choice,
+        lostUsd
       }))
       if (attempted._tag === "Failure") {
         if (!(yield* isUsedUp(live, attempted.failure))) return yield* Effect.fail(attempted.failure)
@@ -182,8 +218,12 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         }
         case "Again": {
           const { reason } = outcome
-          if (yield* reason._tag === "RateLimited" ? waits.RateLimited(reason) : waits.Unavailable(reason)) continue
-          return { _tag: "Void", reason, answer: Option.none<A>() } as const
+          if (!(yield* reason._tag === "RateLimited" ? waits.RateLimited(reason) : waits.Unavailable(reason))) {
+            return { _tag: "Void", reason, answer: Option.none<A>() } as const
+          }
+          // The proof that the last draw is unspent was the end of its session.
+          live = yield* renewed
+          continue
         }
         case "Expired": {
           if (!(yield* waits.TokenExpired(outcome.reason))) {
@@ -198,8 +238,11 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     }
   })
 
-  /** Another rail without proof, where the program accepts that both may be charged. */
-  const boundedLoss = Effect.fnUntraced(function*(usd: bigint, now: number) {
+  /**
+   * Another rail without proof, where the program accepts that both may be charged. `lostUsd` of the purchase may be lost
+   * already.
+   */
+  const boundedLoss = Effect.fnUntraced(function*(usd: bigint, lostUsd: bigint, now: number) {
     const { fallback } = yield* RetryPolicy
     if (fallback === "proof") return false
     const once = Option.getOrElse(Amount.parseUsd(fallback.maxDoubleSpend), () => 0n)
@@ -207,17 +250,21 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     return yield* Ref.modify(doubleSpends, (known) => {
       const recent = known.filter(({ at }) => now - at < hourMillis)
       const sum = recent.reduce((total, one) => total + one.usd, 0n)
-      return usd <= once && sum + usd <= hourly ? [true, [...recent, { at: now, usd }]] : [false, recent]
+      return lostUsd + usd <= once && sum + usd <= hourly ? [true, [...recent, { at: now, usd }]] : [false, recent]
     })
   })
 
   /** One candidate, to its outcome. */
-  const tryCandidate = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, candidate: Choice.Candidate) {
+  const tryCandidate = Effect.fnUntraced(function*<A, E, R>(
+    work: Work<A, E, R>,
+    candidate: Choice.Candidate,
+    lostUsd: bigint
+  ) {
     const { asset, offer, rail, usd } = candidate
     const context = { origin: work.exchange.origin, purchase: work.id, agent: work.agent }
     if (Option.isNone(candidate.session)) {
       const plan = yield* rail.plan(offer, context)
-      return yield* attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why })
+      return yield* attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd })
     }
     const acquire = session.acquire({
       rail,
@@ -227,31 +274,44 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       agent: work.agent,
       expected: work.expected
     })
-    const live = yield* acquire
-    const outcome = yield* draw(work, live, offer, candidate.why, acquire)
-    // Refused at the very price that was asked: the authority's limit is used up, whatever our own count says.
-    if (outcome._tag === "Void" && outcome.reason._tag === "PaymentRejected") yield* session.expire(live)
-    return outcome
+    return yield* draw(work, yield* acquire, offer, candidate.why, acquire, lostUsd)
   })
 
-  /** Nothing was bought: the purchase is void if all that was signed for it is, and else left to the next equal request. */
+  /**
+   * The caller gets no content: the purchase is void if all that was signed for it is, and else left to the next equal
+   * request, also when its content came and never reached the caller.
+   */
   const giveUp = <A, E, R>(work: Work<A, E, R>) =>
-    Effect.ignore(Effect.catch(
-      ledger.delivered(work.id, "void"),
-      () => ledger.delivered(work.id, "undelivered")
-    ))
+    ledger.delivered(work.id, "void").pipe(
+      Effect.catch(() => ledger.delivered(work.id, "undelivered")),
+      Effect.catch(() => ledger.delivered(work.id, "broken")),
+      Effect.ignore
+    )
 
   /** Tries the candidates in their order: the next one only if the last took nothing, or nothing was signed for it. */
-  const walk = Effect.fnUntraced(function*<A, E, R>(work: Work<A, E, R>, choice: Choice.Answer) {
+  const walk = Effect.fnUntraced(function*<A, E, R>(
+    work: Work<A, E, R>,
+    choice: Choice.Answer,
+    before: Tried
+  ) {
     let failure: PaymentError.Reason = choice.failure
     let money: PaymentError.Money = "unspent"
+    let lostUsd = 0n
     let tried = false
-    for (const candidate of choice.candidates) {
-      const result = yield* Effect.result(tryCandidate(work, candidate))
+    /** What is worst for the money is reported, and of what is equally bad the latest news. */
+    const note = (reason: PaymentError.Reason, means: PaymentError.Money, isNews: boolean) => {
+      const worse = PaymentError.worse(money, means)
+      if (worse !== money || (isNews && means === money)) failure = reason
+      money = worse
+    }
+    if (before.reason !== undefined) note(before.reason, before.money, false)
+    for (const [place, candidate] of choice.candidates.entries()) {
+      const result = yield* Effect.result(tryCandidate(work, candidate, lostUsd))
       if (result._tag === "Failure") {
+        const { money: means, reason } = meaningOf(result.failure)
         // Nothing was signed. What cannot be written is not worked around by another rail.
-        if (result.failure._tag === "LedgerUnavailable") return yield* fail(work, result.failure, money)
-        if (!tried) failure = result.failure
+        if (reason._tag === "LedgerUnavailable") return yield* fail(work, reason, PaymentError.worse(money, means))
+        note(reason, means, !tried)
         continue
       }
       const outcome = result.success
@@ -260,24 +320,25 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
           return outcome.value
         case "Void": {
           tried = true
-          if (money === "unspent") failure = outcome.reason
+          note(outcome.reason, "unspent", true)
           // Resending an unsafe request by other means repeats its side effects, even if it costs nothing.
           if (!work.exchange.repeatable && outcome.reason._tag === "Unavailable" && !outcome.reason.notSent) {
-            return yield* fail(work, outcome.reason, "unspent")
+            return yield* fail(work, outcome.reason, money)
           }
           continue
         }
         case "Stop": {
           const now = yield* Clock.currentTimeMillis
           const { reason } = outcome
+          tried = true
+          note(reason, outcome.money, true)
           const open = reason._tag === "PaymentUncertain" || reason._tag === "PaymentRejected"
-          if (open && work.exchange.repeatable && (yield* boundedLoss(candidate.usd, now))) {
-            tried = true
-            failure = reason
-            money = outcome.money
+          const mayGoOn = open && work.exchange.repeatable && place + 1 < choice.candidates.length
+          if (mayGoOn && (yield* boundedLoss(candidate.usd, lostUsd, now))) {
+            lostUsd += candidate.usd
             continue
           }
-          return yield* fail(work, reason, outcome.money)
+          return yield* fail(work, failure, money)
         }
       }
     }

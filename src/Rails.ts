@@ -11,7 +11,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import type * as Result from "effect/Result"
@@ -20,7 +20,7 @@ import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
 import type { Answer } from "./Demand.ts"
 import type { Offer } from "./Offer.ts"
-import type * as PaymentError from "./PaymentError.ts"
+import * as PaymentError from "./PaymentError.ts"
 
 /**
  * Everything that an authorisation is made from, without a secret: what the ledger holds before the signer is called.
@@ -164,6 +164,8 @@ export interface Rail {
   readonly name: string
   /** Who pays: the wallet's address, or the session endpoint's account. The key of the day ceiling. */
   readonly payer: string
+  /** How many transactions on a chain one payment takes. */
+  readonly steps: number
   /** Whether signing the same plan again, also after a restart, is safe and possible without a person. */
   readonly repeats: boolean
   /** The asset that an offer would be paid in, or why it cannot be paid on this rail. */
@@ -174,8 +176,34 @@ export interface Rail {
   readonly reconcile: (
     plan: Plan
   ) => Effect.Effect<Verdict, PaymentError.ChainError | PaymentError.Unavailable | PaymentError.ProtocolError>
+  /** What the payer holds of a plan's asset, in base units; `None` where nobody can be asked. */
+  readonly balance?: (plan: Plan) => Effect.Effect<Option.Option<bigint>, PaymentError.ChainError>
   readonly session: Option.Option<SessionOps>
 }
+
+/**
+ * What the payer of a plan lacks: he holds less than it takes, as far as his rail can tell.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const shortage = (
+  rail: Rail,
+  plan: Plan,
+  asset: Asset
+): Effect.Effect<Option.Option<PaymentError.InsufficientFunds>> =>
+  rail.balance === undefined ? Effect.succeedNone : rail.balance(plan).pipe(
+    Effect.orElseSucceed(Option.none<bigint>),
+    Effect.map(Option.filter((available) => available < plan.units)),
+    Effect.map(Option.map((available) =>
+      new PaymentError.InsufficientFunds({
+        network: plan.network,
+        asset: asset.symbol,
+        needed: plan.units,
+        available
+      })
+    ))
+  )
 
 /**
  * Why a rail does not take an offer. With `rule`, it is the policy that forbids it.
@@ -233,7 +261,10 @@ export interface SessionOps {
       readonly idempotencyKey: string
     }
   ) => Effect.Effect<Plan, PaymentError.PolicyDenied>
-  /** Carries an `open` plan out. Repeating it with the same plan never opens a second session. */
+  /**
+   * Carries an `open` plan out. Repeating it with the same plan never opens a second session. `RateLimited`,
+   * `PaymentRejected`, and `Unavailable` with `notSent` prove that none was opened; the other failures prove nothing.
+   */
   readonly establish: (plan: Plan) => Effect.Effect<
     SessionHandle,
     | PaymentError.Unavailable

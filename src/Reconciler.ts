@@ -99,14 +99,6 @@ const make = Effect.gen(function*() {
     }
   })
 
-  const draw = Effect.fnUntraced(function*(authorization: Ledger.Authorization) {
-    const live = authorization.session === undefined
-      ? Option.none<Session.Live>()
-      : yield* sessions.find(authorization.session)
-    // A draw on a session that is closing is resolved by its final figure.
-    if (Option.isSome(live)) yield* sessions.resolve(live.value, authorization)
-  })
-
   const limit = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
     if (authorization.session === undefined || Option.isNone(rail.session)) return
     const record = yield* ledger.session(authorization.session)
@@ -153,7 +145,8 @@ const make = Effect.gen(function*() {
       case "charge":
         return yield* charge(authorization, rail, now)
       case "draw":
-        return yield* draw(authorization)
+        // Its session's final figure says what became of it; a live session is not closed for that.
+        return
       case "open":
         return yield* limit(authorization, rail, now)
     }

@@ -225,9 +225,11 @@ export const watch = (
   done: (end: End) => Effect.Effect<void>
 ): Response => new Watched(response, request, done)
 
-/** A body that arrived whole and is not what the reader hoped for (no JSON) was delivered all the same. */
+/**
+ * A body that arrived whole and is not what the reader hoped for (no JSON) was delivered all the same. One whose reader was
+ * interrupted was not: a time-out is the usual reason, and what follows it is a retry.
+ */
 const isCut = (cause: Cause.Cause<HttpError>): boolean => {
-  if (Cause.hasInterruptsOnly(cause)) return false
   const error = Cause.squash(cause)
   if (!HttpClientError.isHttpClientError(error)) return true
   if (error.reason._tag === "EmptyBodyError") return false

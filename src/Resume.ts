@@ -97,7 +97,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         case "Void":
           return yield* voided()
         case "Stop": {
-          if (outcome.reason._tag === "PaidUndelivered") yield* end("abandoned")
+          // Only an answer uses up the one resumption: a network that is down says nothing of the merchant.
+          if (outcome.reason._tag === "PaidUndelivered" && outcome.reason.status !== undefined) yield* end("abandoned")
           return yield* fail(same, outcome.reason, outcome.money)
         }
         default:

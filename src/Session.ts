@@ -24,8 +24,9 @@ import * as Ledger from "./Ledger.ts"
 import type { Offer } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
+import * as Closing from "./session/Closing.ts"
 import * as Establish from "./session/Establish.ts"
-import { type Live, type Need, type SessionFailure, usd } from "./session/Establish.ts"
+import { failing, type Live, type Need, type SessionFailure, usd } from "./session/Establish.ts"
 
 export type { Live, Need, SessionFailure } from "./session/Establish.ts"
 
@@ -75,9 +76,6 @@ const maxRoutes = 4096
 /** A session is not drawn on in its last moments: the server's clock may be ahead of ours. */
 const expiryMarginMillis = 2_000
 
-/** How often an authority's figure is read while other draws of the same session make it ambiguous. */
-const resolveAttempts = 5
-
 /**
  * Pre-authorised spending.
  *
@@ -89,12 +87,20 @@ export class Session extends Context.Service<Session, {
   readonly cover: (route: Route) => Effect.Effect<Option.Option<Cover>>
   /** Whether a live session would serve this offer. */
   readonly isLive: (need: Omit<Need, "expected">) => Effect.Effect<boolean>
-  /** The live session for this need; opens one, or replaces one that is used up or expired. */
+  /**
+   * The live session for this need; opens one, or replaces one that is used up or expired. A failure says whether the limit
+   * of what could not be opened is held all the same.
+   */
   readonly acquire: (need: Need) => Effect.Effect<Live, SessionFailure>
   /** Notes that this offer was paid on this route by this session. */
   readonly learn: (route: Route, cover: Cover) => Effect.Effect<void>
   readonly forget: (route: Route) => Effect.Effect<void>
-  /** Asks the authority what became of a draw, and writes it down. */
+  /** Carries a draw out. The session is not closed under it without need. */
+  readonly drawing: <A, E, R>(live: Live, draw: string, carry: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /**
+   * Finds out what became of a draw. Its session is closed for that: as long as its token lives, a debit can come late, and
+   * only the final figure proves that none will.
+   */
   readonly resolve: (
     live: Live,
     draw: Ledger.Authorization
@@ -129,6 +135,7 @@ const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<strin
 const make = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
   const establish = yield* Establish.make
+  const closing = yield* Closing.make
   const scope = yield* Effect.scope
   const state = yield* Ref.make<State>({ live: new Map(), opening: new Map(), routes: new Map() })
 
@@ -138,22 +145,11 @@ const make = Effect.gen(function*() {
       (now) => now.live.get(live.key)?.id === live.id ? { ...now, live: without(now.live, live.key) } : now
     )
 
-  /** Reads the final figure and gives back what was not spent. Without an answer the hold stays: the reconciler's work. */
-  const close = Effect.fnUntraced(function*(live: Live, next: "closing" | "suspect") {
-    yield* drop(live)
-    yield* ledger.updateSession(live.id, { state: next })
-    const figures = yield* Effect.result(live.ops.close(live.handle))
-    if (figures._tag === "Failure") return
-    yield* ledger.closeSession(live.id, {
-      spentUsd: usd(figures.success.spent),
-      state: "closed",
-      evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
-    })
-  })
+  const close = (live: Live, next: "closing" | "suspect") => Effect.andThen(drop(live), closing.close(live, next))
 
   const open = Effect.fnUntraced(
     function*(need: Need, key: string, replaced: Live | undefined, restore: Establish.Restore) {
-      if (replaced !== undefined) yield* close(replaced, "closing")
+      if (replaced !== undefined) yield* failing("unspent")(close(replaced, "closing"))
       const live = yield* establish(need, key, restore)
       yield* Ref.update(state, (now) => ({ ...now, live: new Map(now.live).set(key, live) }))
       return live
@@ -173,7 +169,12 @@ const make = Effect.gen(function*() {
   const acquire = Effect.fnUntraced(function*(need: Need): Effect.fn.Return<Live, SessionFailure> {
     const key = keyOf(need.agent, need.origin, need.rail, need.ops, need.offer)
     const present = (yield* Ref.get(state)).live.get(key)
-    if (present !== undefined && (yield* usable(present, usd(need.offer.units)))) return present
+    if (present !== undefined && (yield* failing("unspent")(usable(present, usd(need.offer.units))))) return present
+    return yield* Effect.flatMap(Effect.uninterruptible(turn(need, key, present)), Deferred.await)
+  })
+
+  /** The opening that is under way, or a new one. What has begun here ends in this service's scope, not in the caller's. */
+  const turn = Effect.fnUntraced(function*(need: Need, key: string, present: Live | undefined) {
     const deferred = Deferred.makeUnsafe<Live, SessionFailure>()
     type Turn = { readonly mine: boolean; readonly opening: Deferred.Deferred<Live, SessionFailure> }
     const { mine, opening } = yield* Ref.modify(state, (now): readonly [Turn, State] => {
@@ -198,34 +199,21 @@ const make = Effect.gen(function*() {
         Effect.forkIn(scope)
       )
     }
-    return yield* Deferred.await(opening)
+    return opening
   })
 
   const resolve = Effect.fnUntraced(function*(live: Live, draw: Ledger.Authorization) {
-    for (let attempt = 0; attempt < resolveAttempts; attempt++) {
-      // Our own count is read before the authority's: whatever it has beyond ours was not ours at that moment.
-      const before = yield* ledger.session(live.id)
-      const current = yield* ledger.authorization(draw.id)
-      if (Option.isNone(before) || Option.isNone(current)) return { _tag: "Open" } as const
-      if (current.value.state === "released") return { _tag: "Unspent" } as const
-      if (current.value.state === "settled") return { _tag: "Spent", usd: current.value.spentUsd } as const
-      const figures = yield* Effect.option(live.ops.inspect(live.handle))
-      if (Option.isNone(figures)) return { _tag: "Open" } as const
-      const spent = usd(figures.value.spent)
-      const evidence = new Rails.Evidence({ rank: "attested", what: "figure of the session endpoint" })
-      if (spent <= before.value.spentUsd) {
-        yield* ledger.judged(draw.id, { state: "released", evidence })
+    yield* closing.ended(live.id, draw.id)
+    yield* close(live, "closing")
+    const now = Option.getOrUndefined(yield* ledger.authorization(draw.id))
+    switch (now?.state) {
+      case "released":
         return { _tag: "Unspent" } as const
-      }
-      const beyond = spent - before.value.spentUsd
-      if (beyond > before.value.reservedUsd) yield* Effect.forkIn(close(live, "suspect"), scope)
-      if (before.value.reservedUsd === draw.drawUsd || beyond > before.value.reservedUsd) {
-        yield* ledger.judged(draw.id, { state: "settled", spentUsd: beyond, evidence })
-        return { _tag: "Spent", usd: beyond } as const
-      }
-      yield* Effect.sleep(Duration.millis(50 * 2 ** attempt))
+      case "settled":
+        return { _tag: "Spent", usd: now.spentUsd } as const
+      default:
+        return { _tag: "Open" } as const
     }
-    return { _tag: "Open" } as const
   })
 
   const closeAll = Effect.gen(function*() {
@@ -240,6 +228,7 @@ const make = Effect.gen(function*() {
 
   return Session.of({
     acquire,
+    drawing: (live, draw, carry) => closing.during(live.id, draw, carry),
     resolve,
     closeAll,
     cover: Effect.fnUntraced(function*(route) {

@@ -4,12 +4,14 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Amount from "./Amount.ts"
 
 const counted = { description: "Payments, by rail and outcome", incremental: true } as const
 const spent = { description: "Micro-dollars spent, by rail", incremental: true, bigint: true } as const
+const lasted = { description: "Time from the authorisation to the end of its payment, by rail and outcome" } as const
 
 /**
  * Payments that came to an end, by rail and outcome.
@@ -28,14 +30,12 @@ export const payments = Metric.counter("mpp_payments_total", counted)
 export const amount = Metric.counter("mpp_spent_microdollars_total", spent)
 
 /**
- * Time from the demand to the paid answer, by rail.
+ * Time from the authorisation to the end of its payment, by rail and outcome.
  *
  * @category metrics
  * @since 0.1.0
  */
-export const latency = Metric.timer("mpp_payment_duration", {
-  description: "Time from the authorisation to the paid answer, by rail"
-})
+export const latency = Metric.timer("mpp_payment_duration", lasted)
 
 /**
  * Micro-dollars that may still be spent in the agent's window.
@@ -71,17 +71,20 @@ const paymentsBy = seriesOf((rail, outcome) =>
   Metric.counter(payments.id, { ...counted, attributes: { rail, outcome } })
 )
 const amountBy = seriesOf((rail) => Metric.counter(amount.id, { ...spent, attributes: { rail } }))
+const latencyBy = seriesOf((rail, outcome) =>
+  Metric.timer("mpp_payment_duration", { ...lasted, attributes: { rail, outcome } })
+)
 
 /**
- * Counts a payment that came to an end.
+ * Counts a payment that came to an end: the micro-dollars that moved, and the nanoseconds that it took.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const count = (rail: string, outcome: Outcome, spentUsd: bigint): Effect.Effect<void> =>
-  Effect.andThen(
-    Metric.update(paymentsBy(rail, outcome), 1),
-    spentUsd > 0n ? Metric.update(amountBy(rail, outcome), spentUsd) : Effect.void
+export const count = (rail: string, outcome: Outcome, spentUsd: bigint, nanos: bigint): Effect.Effect<void> =>
+  Metric.update(paymentsBy(rail, outcome), 1).pipe(
+    Effect.andThen(Metric.update(latencyBy(rail, outcome), Duration.nanos(nanos))),
+    Effect.andThen(spentUsd > 0n ? Metric.update(amountBy(rail, outcome), spentUsd) : Effect.void)
   )
 
 /**

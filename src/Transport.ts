@@ -20,6 +20,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Watched, withRequest } from "./ResponseBody.ts"
+import * as Sent from "./Sent.ts"
+
+export {
+  /**
+   * @category guards
+   * @since 0.1.0
+   */
+  isNotSent
+} from "./Sent.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 type Response = HttpClientResponse.HttpClientResponse
@@ -42,36 +51,22 @@ export const Unpaid: Context.Reference<boolean> = Context.Reference<boolean>("ef
   defaultValue: () => false
 })
 
-const below = new WeakMap<object, HttpClient.HttpClient>()
+const sendsThrough = Symbol("effect-mpp/Transport/sendsThrough")
+
+interface Paying {
+  readonly [sendsThrough]?: HttpClient.HttpClient
+}
 
 /**
  * Marks a client that pays, with the one that it sends through. A transport that is built on a marked client is built on
  * what lies below it, so that the wiring that comes first to mind, probes over the program's paying client, does not pay.
+ * A client derived from it is not recognised, and does not pay below a transport all the same: see {@link Unpaid}.
  *
  * @category guards
  * @since 0.1.0
  */
-export const markPaying = <Client extends object>(client: Client, sendsThrough: HttpClient.HttpClient): Client => {
-  below.set(client, sendsThrough)
-  return client
-}
-
-/**
- * Whether a client was marked as one that pays. A client derived from it is not recognised, and does not pay below a
- * transport all the same: see {@link Unpaid}.
- *
- * @category guards
- * @since 0.1.0
- */
-export const isPaying = (client: object): boolean => below.has(client)
-
-/** Headers whose value alone can move money, or log in as us. */
-const credentialHeaders: ReadonlyArray<string> = [
-  "payment-authorization",
-  "payment-signature",
-  "x-payment",
-  "sign-in-with-x"
-]
+export const markPaying = <Client extends object>(client: Client, through: HttpClient.HttpClient): Client =>
+  Object.defineProperty(client, sendsThrough, { value: through })
 
 /**
  * Names of the headers that can carry a credential, a receipt or a demand. They are redacted in spans, and wherever headers
@@ -81,7 +76,7 @@ const credentialHeaders: ReadonlyArray<string> = [
  * @since 0.1.0
  */
 export const redactedHeaders: ReadonlyArray<string> = [
-  ...credentialHeaders,
+  ...Sent.credentialHeaders,
   "authorization",
   "proxy-authorization",
   "payment-receipt",
@@ -126,19 +121,28 @@ const extending = (additional: ReadonlyArray<string | RegExp>) => {
 const withRedactedHeaders = extending(redactedHeaders)
 const withRedactedParameters = extending(redactedParameters)
 
-const isCredential = (headers: Headers.Headers, name: string): boolean =>
-  name === "authorization" ? /^payment\s/i.test(headers[name] ?? "") : credentialHeaders.includes(name)
-
 /** The request without what we attached to it; the same one if that is nothing. */
 const withoutCredential = (request: Request): Request => {
-  const credentials = Object.keys(request.headers).filter((name) => isCredential(request.headers, name))
+  const credentials = Sent.credentialsOf(request.headers)
   return credentials.length === 0 ? request : HttpClientRequest.updateHeaders(request, Headers.removeMany(credentials))
 }
 
+/** A hook may let an error through that is not of the HTTP client. It is not kept: it could hold the request. */
+const foreign = (error: unknown, request: Request): HttpError =>
+  new HttpClientError.HttpClientError({
+    reason: new HttpClientError.TransportError({
+      request,
+      description: `the client below failed with ${error instanceof Error ? error.name : "an unknown error"}`
+    })
+  })
+
 /** Errors and responses outlive the request, and are printed by fibers that know nothing of our redaction. */
-const sealError = (error: HttpError): HttpError => {
-  const request = withoutCredential(error.request)
-  return request === error.request ? error : withRequest(error, request)
+const sealError = (failure: unknown, sent: Request): HttpError => {
+  const error = HttpClientError.isHttpClientError(failure) ? failure : foreign(failure, sent)
+  // a client that follows redirects reports the URL of its last hop
+  const known = error.request.url === sent.url ? error : Sent.mayHaveLeft(error)
+  const request = withoutCredential(known.request)
+  return request === known.request ? known : withRequest(known, request)
 }
 
 class Sealed extends Watched {
@@ -153,85 +157,6 @@ const sealResponse = (response: Response, sent: Request): Response => {
   return request === sent ? response : new Sealed(response, request, () => Effect.void)
 }
 
-/** The name did not resolve. */
-const unresolved: ReadonlySet<string> = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "EAI_NODATA", "EAI_NONAME"])
-
-/** No connection came about: proof only of the system call `connect`, since an open one can break with some of them. */
-const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"])
-
-/**
- * We refused the server's certificate, and ended the handshake. Other errors of TLS are no proof: a server can cause each
- * of them, alerts included, after it has read the request.
- */
-const untrusted =
-  /^(?:CERT_[A-Z_]+|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT(?:_IN_CHAIN)?|UNABLE_TO_(?:GET_ISSUER_CERT(?:_LOCALLY)?|VERIFY_LEAF_SIGNATURE)|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE)|ERR_TLS_CERT_ALTNAME_INVALID)$/
-
-/** Causes of failures that came after another attempt, or another hop, may already have carried the request out. */
-const leftBefore = new WeakSet<object>()
-
-const provesNotSent = (cause: unknown, depth: number): boolean => {
-  if (depth > 8 || typeof cause !== "object" || cause === null || leftBefore.has(cause)) return false
-  // one failure for each address of the host: all of them must be proof
-  if ("errors" in cause && Array.isArray(cause.errors) && cause.errors.length > 0) {
-    return cause.errors.every((error) => provesNotSent(error, depth + 1))
-  }
-  if ("code" in cause && typeof cause.code === "string") {
-    const isConnect = "syscall" in cause && cause.syscall === "connect"
-    return unresolved.has(cause.code) || untrusted.test(cause.code) || (isConnect && unconnected.has(cause.code))
-  }
-  return "cause" in cause && provesNotSent(cause.cause, depth + 1)
-}
-
-/**
- * Whether a failure proves that nothing of its request left this process.
- *
- * **Details**
- *
- * Proof is a name that did not resolve, a refused connection, an unreachable host and a certificate that we refused, as
- * `fetch` and `node:http` of Node report them, and a URL that is none. A reset, a broken pipe and a timeout are no proof;
- * neither is anything that a browser says.
- *
- * **Gotchas**
- *
- * A program's own `HttpClient` must not retry by itself: its last failure says nothing of the attempts before. Retries
- * belong into `transformClient` of {@link layerWith}, where each attempt is seen.
- *
- * @category guards
- * @since 0.1.0
- */
-export const isNotSent = (error: unknown): boolean => {
-  if (!HttpClientError.isHttpClientError(error)) return false
-  switch (error.reason._tag) {
-    case "InvalidUrlError":
-      return true
-    case "TransportError":
-      return provesNotSent(error.reason.cause, 0)
-    default:
-      return false
-  }
-}
-
-interface Attempts {
-  left: boolean
-}
-
-const Attempts = Context.Reference<Attempts>("effect-mpp/Transport/Attempts", {
-  defaultValue: () => ({ left: false })
-})
-
-/** Notes of each attempt below the program's own transformation whether it may have left. */
-const countAttempts = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
-  HttpClient.transformResponse(
-    client,
-    (attempt) =>
-      Effect.flatMap(Attempts, (attempts) =>
-        Effect.onExit(attempt, (exit) =>
-          Effect.sync(() => {
-            attempts.left ||= exit._tag === "Success" ||
-              !exit.cause.reasons.every((reason) => reason._tag === "Fail" && isNotSent(reason.error))
-          })))
-  )
-
 /**
  * @category models
  * @since 0.1.0
@@ -239,7 +164,11 @@ const countAttempts = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
 export interface Options {
   /** Members of `fetch`'s `RequestInit` for every request; those of the calling fiber win. */
   readonly requestInit?: globalThis.RequestInit | undefined
-  /** A program's own hook below payment: retries of single sends, proxies, timeouts, logging. */
+  /**
+   * A program's own hook below payment: proxies, timeouts, logging, and retries of what carries no credential, or was not
+   * sent because its connection was refused. A request with a credential that may have left is never attempted again,
+   * whatever the hook does: it comes to the earlier answer, or the earlier failure.
+   */
   readonly transformClient?: ((client: HttpClient.HttpClient) => HttpClient.HttpClient) | undefined
 }
 
@@ -259,37 +188,27 @@ const withManualRedirect = (
  */
 export const make = (client: HttpClient.HttpClient, options: Options = {}): HttpClient.HttpClient => {
   const { requestInit, transformClient } = options
-  const unpaying = below.get(client) ?? client
-  const self = transformClient === undefined ? unpaying : transformClient(countAttempts(unpaying))
+  const unpaying = (client as HttpClient.HttpClient & Paying)[sendsThrough] ?? client
+  const self = transformClient === undefined ? unpaying : Sent.transformOnce(unpaying, transformClient)
   const plainInit = withManualRedirect(requestInit, undefined)
 
   const prepare = (context: Context.Context<never>): Context.Context<never> => {
     const own = Context.getOrUndefined(context, FetchHttpClient.RequestInit)
     const headers = Context.get(context, Headers.CurrentRedactedNames)
     const parameters = Context.get(context, UrlParams.CurrentRedactedNames)
-    const prepared = context.pipe(
+    return context.pipe(
       Context.add(FetchHttpClient.RequestInit, own === undefined ? plainInit : withManualRedirect(requestInit, own)),
       Context.add(Headers.CurrentRedactedNames, withRedactedHeaders(headers)),
       Context.add(UrlParams.CurrentRedactedNames, withRedactedParameters(parameters)),
       Context.add(Unpaid, true)
     )
-    return transformClient === undefined ? prepared : Context.add(prepared, Attempts, { left: false })
   }
-
-  const failed = (error: HttpError, request: Request): Effect.Effect<never, HttpError> =>
-    Effect.map(Attempts, (attempts) => {
-      // a client that follows redirects reports the URL of its last hop
-      const { cause } = error.reason
-      const hasLeft = attempts.left || error.request.url !== request.url
-      if (hasLeft && typeof cause === "object" && cause !== null) leftBefore.add(cause)
-      return sealError(error)
-    }).pipe(Effect.flatMap(Effect.fail))
 
   return HttpClient.makeWith(
     Effect.flatMap((request) =>
       self.postprocess(Effect.succeed(request)).pipe(
         Effect.matchEffect({
-          onFailure: (error) => failed(error, request),
+          onFailure: (error) => Effect.fail(sealError(error, request)),
           onSuccess: (response) => Effect.succeed(sealResponse(response, request))
         }),
         Effect.updateContext(prepare)

@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type { Address, Hex, LocalAccount, TypedDataDefinition } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { WalletError } from "./PaymentError.ts"
@@ -63,16 +64,40 @@ export const make = Effect.fnUntraced(
 const fromPrivateKey = (privateKey: Redacted.Redacted<string>): Effect.Effect<Wallet["Service"], WalletError> =>
   Effect.flatMap(accountOf(privateKey), make)
 
-const accountOf = (privateKey: Redacted.Redacted<string>): Effect.Effect<LocalAccount, WalletError> => {
-  const invalid = new WalletError({
-    operation: "read the private key",
-    detail: "expected 32 bytes in hexadecimal, within the order of secp256k1"
-  })
-  const digits = /^(?:0x)?([0-9a-fA-F]{64})$/.exec(Redacted.value(privateKey).trim())?.[1]
-  return digits === undefined
-    ? Effect.fail(invalid)
-    : Effect.try({ try: () => privateKeyToAccount(`0x${digits}`), catch: () => invalid })
+const expectedKey = "32 bytes in hexadecimal, within the order of secp256k1"
+
+const order = 0xffff_ffff_ffff_ffff_ffff_ffff_ffff_fffe_baae_dce6_af48_a03b_bfd2_5e8c_d036_4141n
+
+const keyOf = (text: string): Hex | undefined => {
+  const digits = /^(?:0x)?([0-9a-fA-F]{64})$/.exec(text.trim())?.[1]
+  if (digits === undefined) return undefined
+  const number = BigInt(`0x${digits}`)
+  return number > 0n && number < order ? `0x${digits}` : undefined
 }
+
+const accountOf = (privateKey: Redacted.Redacted<string>): Effect.Effect<LocalAccount, WalletError> => {
+  const key = keyOf(Redacted.value(privateKey))
+  return key === undefined
+    ? Effect.fail(new WalletError({ operation: "read the private key", detail: `expected ${expectedKey}` }))
+    : Effect.sync(() => privateKeyToAccount(key))
+}
+
+/**
+ * A private key in a variable: one that is none is an error of the configuration, which names the variable and not the
+ * key.
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const privateKey = (name: string): Config.Config<Redacted.Redacted<string>> =>
+  Config.schema(
+    Schema.Redacted(
+      Schema.String.check(
+        Schema.makeFilter<string>((text) => keyOf(text) !== undefined || `Expected ${expectedKey}`)
+      )
+    ),
+    name
+  )
 
 /**
  * A viem account that holds its key in this process.
@@ -97,10 +122,9 @@ export const layerPrivateKey = (privateKey: Redacted.Redacted<string>): Layer.La
  * **Example** (A second wallet)
  *
  * ```ts
- * import * as Config from "effect/Config"
  * import * as Wallet from "effect-mpp/Wallet"
  *
- * const BaseWallet = Wallet.layerConfig({ privateKey: Config.Redacted("BASE_KEY") })
+ * const BaseWallet = Wallet.layerConfig({ privateKey: Wallet.privateKey("BASE_KEY") })
  * ```
  *
  * @category layers
@@ -108,7 +132,7 @@ export const layerPrivateKey = (privateKey: Redacted.Redacted<string>): Layer.La
  */
 export const layerConfig = (
   options: Config.Wrap<{ readonly privateKey: Redacted.Redacted<string> }> = {
-    privateKey: Config.Redacted("MPP_PRIVATE_KEY")
+    privateKey: privateKey("MPP_PRIVATE_KEY")
   }
 ): Layer.Layer<Wallet, WalletError | Config.ConfigError> =>
   Layer.effect(Wallet, Effect.flatMap(Config.unwrap(options), ({ privateKey }) => fromPrivateKey(privateKey)))

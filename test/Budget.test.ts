@@ -110,15 +110,13 @@ describe("sessionLimit", () => {
   const { sessionLimit } = Budget.fromPlan(Budget.research)
   const need = { price: 1_000n, expected: 1_000_000, remaining: 1_000_000n }
 
-  it("is the least of the deposit ceiling, the suggestion, twice the work, and half of what remains", () => {
+  it("is the least of the deposit ceiling, twice the work, and half of what remains", () => {
     assert.deepStrictEqual(sessionLimit(need), Option.some(500_000n))
-    assert.deepStrictEqual(sessionLimit({ ...need, suggested: 200_000n }), Option.some(200_000n))
     assert.deepStrictEqual(sessionLimit({ ...need, expected: 25 }), Option.some(50_000n))
     assert.deepStrictEqual(sessionLimit({ ...need, remaining: 300_000n }), Option.some(150_000n))
   })
 
   it("is at least one price", () => {
-    assert.deepStrictEqual(sessionLimit({ ...need, suggested: 1n }), Option.some(1_000n))
     assert.deepStrictEqual(sessionLimit({ ...need, remaining: 1_500n }), Option.some(1_000n))
   })
 
@@ -129,9 +127,9 @@ describe("sessionLimit", () => {
 
   it.prop(
     "never is more than the ceiling, or than what remains, whatever is asked for",
-    [Usd, Schema.Number, Usd, Usd],
-    ([price, expected, remaining, suggested]) => {
-      const limit = sessionLimit({ price, expected, remaining, suggested })
+    [Usd, Schema.Number, Usd],
+    ([price, expected, remaining]) => {
+      const limit = sessionLimit({ price, expected, remaining })
       if (Option.isNone(limit)) return assert.isTrue(price > 500_000n || price > remaining)
       assert.isTrue(limit.value >= price && limit.value <= remaining && limit.value <= 500_000n)
     },

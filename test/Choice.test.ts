@@ -39,8 +39,9 @@ const token = (units: bigint) =>
 
 const unused = () => Effect.die("not asked by a choice")
 
-const rail = (name: string, protocol: string, asset: Asset.Asset, session: boolean): Rails.Rail => ({
+const rail = (name: string, protocol: string, asset: Asset.Asset, session: boolean, steps = 1): Rails.Rail => ({
   name,
+  steps,
   payer: "0xaa",
   repeats: true,
   accepts: (offer) =>
@@ -112,6 +113,19 @@ describe("Choice", () => {
   it("takes the cheaper of a class first, then the server's order", () => {
     const { candidates } = choose([x402(3n), x402(1n), x402(1n)])
     assert.deepStrictEqual(candidates.map((it) => [it.usd, it.place]), [[1n, 1], [1n, 2], [3n, 0]])
+  })
+
+  it("takes fewer steps on a chain first, at the same price", () => {
+    const [slow, quick] = [rail("slow", "x402", base, false, 2), rail("quick", "x402", base, false, 1)]
+    const only = (name: string): Rails.Rail => ({
+      ...(name === "slow" ? slow : quick),
+      accepts: (offer) => offer.payee === name ? Result.succeed(base) : Result.fail({ why: "not for it" })
+    })
+    const [one, other] = [x402(1n), x402(1n)].map((offer, i) =>
+      new Offer.Offer({ ...offer, payee: i === 0 ? "slow" : "quick" })
+    )
+    const { candidates } = choose([one!, other!], { rails: [only("slow"), only("quick")] })
+    assert.deepStrictEqual(candidates.map((it) => it.rail.name), ["quick", "slow"])
   })
 
   it("says why each of the others is not payable", () => {

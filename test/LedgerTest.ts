@@ -203,6 +203,68 @@ export const suite = <E>(
       )
 
       test(
+        "takes no more for a purchase than its approved price, whatever else can be taken for it",
+        Effect.gen(function*() {
+          const at = (approvedUsd: bigint) => ({ purchase: purchaseOf("p", { approvedUsd }) })
+          const over = yield* unavailable(authorize(charge("a", 101n, at(100n))))
+          assert.include(over.message, "its approved price is $0.0001")
+          yield* Effect.flip(purchase("p"))
+          yield* authorize(charge("a", 60n, at(100n)))
+          for (const state of ["unknown", "rejected", "settled"] as const) {
+            yield* judge("a", state, "claimed")
+            yield* unavailable(authorize(charge("b", 41n, at(100n))))
+          }
+          yield* live("s", 100n)
+          yield* unavailable(authorize(drawing("b", "s", 41n, at(100n))))
+          assert.deepInclude(yield* session("s"), { reservedUsd: 0n })
+          yield* authorize(drawing("b", "s", 40n, at(100n)))
+          yield* unavailable(authorize(charge("c", 1n, at(100n))))
+          yield* judge("b", "released", "attested")
+          yield* judge("a", "settled", "proven", 10n)
+          yield* unavailable(authorize(charge("c", 91n, at(100n))))
+          yield* authorize(charge("c", 90n, at(100n)))
+          assert.deepStrictEqual(yield* money(), { spent: 10n, exposed: 190n })
+        })
+      )
+
+      test(
+        "takes over another price only when nothing can be taken for the one before",
+        Effect.gen(function*() {
+          const at = (approvedUsd: bigint) => ({ purchase: purchaseOf("p", { approvedUsd }) })
+          yield* authorize(charge("a", 10n, at(10n)))
+          yield* unavailable(authorize(charge("b", 20n, at(1_000n))))
+          assert.deepInclude(yield* purchase("p"), { approvedUsd: 10n, doubleSpend: false })
+          yield* notSent("a")
+          yield* authorize(charge("b", 20n, at(20n)))
+          assert.strictEqual((yield* purchase("p")).approvedUsd, 20n)
+          yield* judge("b", "released", "proven")
+          yield* unavailable(authorize(charge("c", 20n, at(5n))))
+          yield* authorize(charge("c", 5n, at(5n)))
+          assert.strictEqual((yield* purchase("p")).approvedUsd, 5n)
+        })
+      )
+
+      test(
+        "takes both prices where the program accepts a double spend, and marks the purchase",
+        Effect.gen(function*() {
+          const twice = { purchase: purchaseOf("p", { approvedUsd: 30n, doubleSpend: true }) }
+          yield* authorize(charge("a", 10n, { purchase: purchaseOf("p", { approvedUsd: 10n }) }))
+          yield* judge("a", "unknown", "claimed")
+          yield* unavailable(authorize(charge("b", 21n, twice)))
+          assert.deepInclude(yield* purchase("p"), { approvedUsd: 10n, doubleSpend: false })
+          yield* authorize(charge("b", 20n, twice))
+          assert.deepInclude(yield* purchase("p"), { approvedUsd: 30n, doubleSpend: true })
+          yield* unavailable(authorize(charge("c", 1n, twice)))
+          yield* judge("b", "released", "proven")
+          yield* authorize(charge("c", 20n, twice))
+          yield* judge("a", "released", "proven")
+          yield* judge("c", "released", "proven")
+          yield* authorize(charge("d", 10n, { purchase: purchaseOf("p", { approvedUsd: 10n }) }))
+          assert.deepInclude(yield* purchase("p"), { approvedUsd: 10n, doubleSpend: true })
+        })
+      )
+
+      test(
         "goes on with a purchase only for its owner, and only while it has not ended",
         Effect.gen(function*() {
           yield* authorize(charge("a", 10n))
@@ -903,6 +965,17 @@ export const suite = <E>(
           yield* judge("b", "released", "proven")
           yield* judge("c", "settled", "proven")
           assert.deepInclude(yield* conduct(hour), { hangingUsd: 0n })
+        })
+      )
+
+      test(
+        "is not held against a merchant whose session's endpoint does not answer",
+        Effect.gen(function*() {
+          yield* authorize(opening("s", 100n))
+          yield* judge("open-s", "unknown", "presumed")
+          yield* update("s", { state: "closing" })
+          assert.deepStrictEqual(yield* conduct(hour), { abandoned: 0, refused: 0, hangingUsd: 0n })
+          assert.deepStrictEqual(yield* money(), { spent: 0n, exposed: 100n })
         })
       )
 

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Ref, Schedule, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Ref, Schedule, Stream } from "effect"
 import { Base64 } from "effect/encoding"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { TestClock } from "effect/testing"
 import * as Ledger from "../src/Ledger.ts"
 import * as PayingClient from "../src/PayingClient.ts"
 import * as PaymentError from "../src/PaymentError.ts"
@@ -131,6 +132,67 @@ describe("PayingClient", () => {
     }).pipe(Effect.provide(agent)))
 })
 
+describe("PayingClient and bodies", () => {
+  const receipt = Base64.encode(JSON.stringify({
+    success: true,
+    transaction: "0x01",
+    network: AgentTest.asset.network,
+    payer: "0x00000000000000000000000000000000000000a1"
+  }))
+
+  /** Takes every credential, and never sends more than a beginning. */
+  const stalling = (credentials: Set<string>) =>
+    server((request, url) => {
+      const credential = request.headers["payment-signature"]
+      if (credential === undefined) return demand(url)
+      credentials.add(credential)
+      const beginning = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array([123])) })
+      return new Response(beginning, { headers: { "payment-response": receipt } })
+    })
+
+  it.effect("pays once for a body that never ends, whatever times out and retries around it", () => {
+    const credentials = new Set<string>()
+    return Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const fiber = yield* client.get(`${origin}/a`).pipe(
+        Effect.flatMap((response) => response.json),
+        Effect.timeout("2 seconds"),
+        Effect.retry({ times: 9 }),
+        Effect.forkChild
+      )
+      for (let i = 0; i < 100 && fiber.pollUnsafe() === undefined; i++) yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
+      assert.strictEqual(credentials.size, 1)
+    }).pipe(Effect.provide(AgentTest.layerOver({}, stalling(credentials))))
+  })
+
+  it.effect("counts an answer without a body as delivered at once", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      yield* client.get(`${origin}/a`)
+      const ledger = yield* Ledger.Ledger
+      assert.strictEqual((yield* ledger.purchases)[0]?.purchase.delivery, "delivered")
+    }).pipe(Effect.provide(AgentTest.layerOver(
+      {},
+      server((request, url) =>
+        request.headers["payment-signature"] === undefined
+          ? demand(url)
+          : new Response(null, { status: 204, headers: { "payment-response": receipt } })
+      )
+    ))))
+
+  it.effect("looks no longer than ten seconds at the body of a demand", () =>
+    Effect.gen(function*() {
+      const client = yield* PayingClient.PayingClient
+      const fiber = yield* Effect.forkChild(client.get(`${origin}/a`))
+      for (let i = 0; i < 100 && fiber.pollUnsafe() === undefined; i++) yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(fiber)).status, 402)
+    }).pipe(Effect.provide(AgentTest.layerOver(
+      {},
+      server(() => new Response(new ReadableStream({ start: () => {} }), { status: 402 }))
+    ))))
+})
+
 describe("PayingClient and redirects", () => {
   const withServer = (answer: (request: HttpClientRequest.HttpClientRequest, url: URL) => Response) =>
     Effect.provide(AgentTest.layerOver({}, server(answer)))
@@ -179,6 +241,30 @@ describe("PayingClient and redirects", () => {
         ? new Response(null, { status: 302, headers: { location: "http://merchant.test/new" } })
         : new Response("plain")
     )))
+
+  it.effect("follows no hop back to http once one of them went over https, wherever the chain began", () => {
+    const seen: Array<string> = []
+    const hops: { readonly [from: string]: string } = {
+      "http://merchant.test/old": `${origin}/new`,
+      [`${origin}/new`]: "http://merchant.test/plain"
+    }
+    return Effect.gen(function*() {
+      const errors = [
+        yield* Effect.flip(HttpClient.get("http://merchant.test/old")),
+        yield* Effect.flip(PayingClient.quote(HttpClientRequest.get("http://merchant.test/old")))
+      ]
+      for (const error of errors) {
+        assert.isTrue(HttpClientError.isHttpClientError(error) && error.reason._tag === "InvalidUrlError")
+      }
+      assert.deepStrictEqual([...new Set(seen)], ["http://merchant.test/old", `${origin}/new`])
+    }).pipe(withServer((_, url) => {
+      seen.push(url.href)
+      const location = hops[url.href]
+      return location === undefined
+        ? new Response("plain")
+        : new Response(null, { status: 302, headers: { location } })
+    }))
+  })
 
   it.effect("sends no credential after a hop on the paid leg", () => {
     const seen: Array<string> = []

@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Option, Schedule } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { Effect, Fiber, Layer, Option, Schedule } from "effect"
+import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Budget from "../src/Budget.ts"
 import * as Ledger from "../src/Ledger.ts"
 import * as PayingClient from "../src/PayingClient.ts"
 import * as Payment from "../src/Payment.ts"
 import * as PaymentError from "../src/PaymentError.ts"
+import * as RetryPolicy from "../src/RetryPolicy.ts"
 import * as AgentTest from "../src/testing/AgentTest.ts"
 
 const origin = "https://merchant.test"
@@ -209,6 +210,19 @@ describe("Payment", () => {
       assert.strictEqual((yield* charges).length, 2)
     }).pipe(Effect.provide(selling(["take-and-fail"]))))
 
+  it.effect("does not use up the resumption of a purchase on a network that is down", () =>
+    Effect.gen(function*() {
+      for (let request = 0; request < 4; request++) {
+        const fiber = yield* Effect.forkChild(reasonOf(get("/a")))
+        yield* elapse(fiber)
+        assert.strictEqual((yield* Fiber.join(fiber)).reason._tag, "PaidUndelivered")
+      }
+      assert.strictEqual((yield* charges).length, 1)
+      assert.strictEqual((yield* purchases).length, 1)
+    }).pipe(
+      Effect.provide(selling(["take-and-cut", ...Array.from({ length: 40 }, () => "refuse-connection" as const)]))
+    ))
+
   it.effect("pays once under a generic retry around the drop-in client", () =>
     Effect.gen(function*() {
       const client = (yield* HttpClient.HttpClient).pipe(
@@ -230,6 +244,46 @@ describe("Payment", () => {
       assert.strictEqual((yield* get("/a")).status, 200)
       assert.strictEqual((yield* charges).length, 1)
     }).pipe(Effect.provide(selling(["unavailable"]))))
+
+  it.effect("sums what it may lose over all that was signed for a purchase, and marks the purchase", () => {
+    const accepts = ["4000", "10000", "20000"].map((amount, place) => ({
+      scheme: "exact",
+      network: AgentTest.asset.network,
+      amount,
+      asset: AgentTest.asset.address,
+      payTo: `0x00000000000000000000000000000000000000c${place}`,
+      maxTimeoutSeconds: 60,
+      extra: AgentTest.asset.domain
+    }))
+    const signed: Array<string> = []
+    /** Says nothing of any payment, and demands it again. */
+    const merchant = HttpClient.make((request) =>
+      Effect.sync(() => {
+        signed.push(...Option.toArray(Option.fromNullishOr(request.headers["payment-signature"])))
+        const required = btoa(JSON.stringify({ x402Version: 2, resource: { url: request.url }, accepts }))
+        return HttpClientResponse.fromWeb(
+          request,
+          new Response("{}", { status: 402, headers: { "payment-required": required } })
+        )
+      })
+    )
+    return Effect.gen(function*() {
+      const error = yield* reasonOf(get("/a"))
+      assert.strictEqual(error.reason._tag, "PaymentUncertain")
+      assert.strictEqual(error.money, "unknown")
+      assert.strictEqual(signed.length, 2)
+      const [bought] = yield* purchases
+      assert.deepInclude(bought?.purchase, { approvedUsd: 14_000n, doubleSpend: true, delivery: "undelivered" })
+      assert.deepStrictEqual(bought?.authorizations.map((it) => it.exposedUsd), [4_000n, 10_000n])
+      assert.strictEqual((yield* standing).exposed, 14_000n)
+    }).pipe(
+      Effect.updateService(RetryPolicy.RetryPolicy, (policy): RetryPolicy.Policy => ({
+        ...policy,
+        fallback: { maxDoubleSpend: "0.012", perHour: "1" }
+      })),
+      Effect.provide(AgentTest.layerOver({}, Layer.succeed(HttpClient.HttpClient, merchant)))
+    )
+  })
 
   it.effect("obeys a lower ceiling, and the choice of rails, from the fiber", () =>
     Effect.gen(function*() {

@@ -184,11 +184,6 @@ describe("screen", () => {
       assert.strictEqual(screen({}, { offer: { validitySeconds: 14 } }), "validity")
     })
 
-    it("makes nothing valid for longer than the cap", () => {
-      assert.strictEqual(Policy.validitySeconds(offer({ validitySeconds: 31_536_000 })), Policy.maxValiditySeconds)
-      assert.strictEqual(Policy.validitySeconds(offer({ validitySeconds: 30 })), 30)
-      assert.strictEqual(Policy.validitySeconds(offer()), 60)
-    })
   })
 
   it("denies what is demanded by an origin that may not be paid", () => {
@@ -277,6 +272,10 @@ describe("redirected", () => {
     for (const url of ["http://api.example.com/a", "https://api.example.com:444/a", "https://evil.example/a", ""]) {
       assert.strictEqual(to(url), "redirected", url)
     }
+    assert.strictEqual(
+      Option.getOrThrow(Policy.redirected("https://api.example.com/a?key=1", "https://evil.example/b?c=1")).detail,
+      "https://api.example.com redirected to https://evil.example; ask that origin directly to pay it"
+    )
   })
 })
 

@@ -4,7 +4,12 @@ import * as PayingClient from "../src/PayingClient.ts"
 import * as Telemetry from "../src/Telemetry.ts"
 import * as AgentTest from "../src/testing/AgentTest.ts"
 
-const agent = AgentTest.layer({ merchant: [{ path: "/a", price: "0.01", answer: {} }] })
+const agent = AgentTest.layer({
+  merchant: [
+    { path: "/a", price: "0.01", answer: {} },
+    { path: "/refuse", price: "0.01", answer: {}, faults: ["refuse"] }
+  ]
+})
 const get = (path: string) =>
   Effect.flatMap(PayingClient.PayingClient, (client) => client.get(`https://merchant.test${path}`))
 
@@ -44,6 +49,18 @@ describe("Telemetry", () => {
       assert.isFalse(spans.some((span) => span.name.startsWith("Payment")))
     }).pipe(Effect.provide(agent), Effect.withTracer(tracer))
   })
+
+  it.effect("times payments by rail and outcome, from the authorisation to the end", () =>
+    Effect.gen(function*() {
+      const timed = (outcome: Telemetry.Outcome) =>
+        Metric.value(Metric.withAttributes(Telemetry.latency, { rail: "test/exact", outcome }))
+      const before = { paid: (yield* timed("paid")).count, rejected: (yield* timed("rejected")).count }
+      yield* get("/a")
+      yield* Effect.flip(get("/refuse"))
+      assert.strictEqual((yield* timed("paid")).count, before.paid + 1)
+      assert.strictEqual((yield* timed("rejected")).count, before.rejected + 1)
+      assert.strictEqual((yield* Metric.value(Telemetry.latency)).count, 0)
+    }).pipe(Effect.provide(agent)))
 
   it.effect("counts payments by rail and outcome, and what was spent", () =>
     Effect.gen(function*() {

@@ -38,7 +38,10 @@ const planOf = (kind: Rails.Plan["kind"], units: bigint) =>
     data: { nonce: "1" }
   })
 
-export const purchaseOf = (id: string, options: { readonly key?: string; readonly owner?: string } = {}) =>
+export const purchaseOf = (
+  id: string,
+  options: Partial<Pick<Ledger.Purchase, "key" | "owner" | "approvedUsd" | "doubleSpend">> = {}
+) =>
   new Ledger.Purchase({
     id,
     key: options.key ?? `key of ${id}`,
@@ -46,7 +49,8 @@ export const purchaseOf = (id: string, options: { readonly key?: string; readonl
     origin,
     method: "GET",
     path: "/",
-    approvedUsd: 1_000_000n,
+    approvedUsd: options.approvedUsd ?? 1_000_000n,
+    doubleSpend: options.doubleSpend ?? false,
     delivery: "open",
     resumes: 0,
     owner: options.owner ?? id,

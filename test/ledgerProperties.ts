@@ -15,6 +15,7 @@ const Judged = Schema.Literals(["unknown", "rejected", "settled", "presumed", "r
 /** What may happen to a ledger. Numbers name one of what there is. */
 const Event = Schema.Union([
   Schema.TaggedStruct("Charge", { usd: Usd }),
+  Schema.TaggedStruct("GoOn", { which: Small, usd: Usd, approved: Usd, doubleSpend: Schema.Boolean }),
   Schema.TaggedStruct("Open", { usd: Usd }),
   Schema.TaggedStruct("Draw", { session: Small, usd: Usd }),
   Schema.TaggedStruct("Live", { session: Small }),
@@ -70,6 +71,9 @@ const look = Effect.gen(function*() {
 
 type World = Effect.Success<typeof look>
 
+/** A purchase that is worth what is authorised for it. */
+const priced = (at: number, usd: number) => Say.purchaseOf(`p-a${at}`, { approvedUsd: BigInt(usd) })
+
 const pick = <A>(all: ReadonlyArray<A>, which: number): Option.Option<A> =>
   Option.fromUndefinedOr(all[which % Math.max(1, all.length)])
 
@@ -82,11 +86,20 @@ const happen = (event: Event, world: World, at: number): Effect.Effect<unknown, 
   const purchase = (which: number) => Option.map(pick(world.purchases, which), (one) => one.purchase)
   switch (event._tag) {
     case "Charge":
-      return Say.authorize(Say.charge(`a${at}`, BigInt(event.usd), { limits }))
+      return Say.authorize(Say.charge(`a${at}`, BigInt(event.usd), { limits, purchase: priced(at, event.usd) }))
+    case "GoOn": {
+      const begun = Option.getOrUndefined(purchase(event.which))
+      if (begun === undefined) return Effect.void
+      const { doubleSpend } = event
+      const draft = new Ledger.Purchase({ ...begun, approvedUsd: BigInt(event.approved), doubleSpend })
+      return Say.authorize(Say.charge(`a${at}`, BigInt(event.usd), { limits, purchase: draft }))
+    }
     case "Open":
       return Say.authorize(Say.opening(`s${at}`, BigInt(event.usd), { limits }))
     case "Draw":
-      return Say.authorize(Say.drawing(`a${at}`, session(event.session), BigInt(event.usd), { limits }))
+      return Say.authorize(
+        Say.drawing(`a${at}`, session(event.session), BigInt(event.usd), { limits, purchase: priced(at, event.usd) })
+      )
     case "Live":
       return Say.update(session(event.session), { state: "live" })
     case "Resend":
@@ -159,6 +172,22 @@ const checkSteps = (before: World, after: World, event: Event) => {
   }
 }
 
+/** When something is authorised, all that can be taken for its purchase is within the price that was approved. */
+const checkPrices = (before: World, after: World) => {
+  for (const { authorizations, purchase } of after.purchases) {
+    const then = before.purchases.find((it) => it.purchase.id === purchase.id)
+    if (then?.authorizations.length === authorizations.length) continue
+    const takable = authorizations.filter((it) => it.state !== "released").map((it) => {
+      const authorized = it.holdUsd + it.drawUsd
+      return (it.state === "settled" && isProof(it)) || it.spentUsd > authorized ? it.spentUsd : authorized
+    })
+    assert.isTrue(sum(takable) <= purchase.approvedUsd, `${takable.join()} can be taken, ${purchase.approvedUsd} is approved`)
+    if (then?.authorizations.some((it) => it.state !== "released") && !purchase.doubleSpend) {
+      assert.strictEqual(purchase.approvedUsd, then.purchase.approvedUsd, "another price while the first can be taken")
+    }
+  }
+}
+
 const Cents = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 40 }))
 const End = Schema.Literals(["settled", "released", "unknown", "nothing"])
 
@@ -177,6 +206,7 @@ export const properties = <E>(layer: Layer.Layer<Ledger.Ledger, E>, runs: number
           const after = yield* look
           checkMoney(after)
           checkSteps(world, after, event)
+          checkPrices(world, after)
           if (Result.isFailure(result)) assert.deepStrictEqual(after, world, "a step that failed changed something")
           world = after
         }

@@ -9,14 +9,13 @@ import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import type { Agents } from "./Agents.ts"
 import * as Budget from "./commands/Budget.ts"
 import * as Demo from "./commands/Demo.ts"
 import * as Explain from "./commands/Explain.ts"
 import * as Fetch from "./commands/Fetch.ts"
 import * as Probe from "./commands/Probe.ts"
-import { Bug, Interrupted, Usage } from "./Exit.ts"
+import { bug, Interrupted, Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Report from "./Report.ts"
 import * as Table from "./Table.ts"
@@ -69,11 +68,9 @@ export const run = (agents: Agents) => {
         const wrong = error.errors.map(({ message }) => Table.clean(message)).join("; ")
         return Report.failed(new Usage({ message: `${wrong}. Try ${error.commandPath.join(" ")} --help` }), json)
       }),
-      Effect.catchDefect((defect) => {
-        const what = Predicate.isError(defect) ? `${defect.name}: ${defect.message}` : "no error was given"
-        return Report.failed(new Bug({ message: `This is a bug: ${what.slice(0, 500)}` }), json)
-      }),
-      Effect.provide(Layer.mergeAll(layerPresenter, layerConfig, Output.layerLogger)),
+      Effect.catchDefect((defect) => Report.failed(bug(defect), json)),
+      Effect.onInterrupt(() => Report.interrupted(json)),
+      Effect.provide(Layer.mergeAll(layerPresenter, layerConfig, Output.layerLogger, Output.Told.layer)),
       Interrupted.withStatus
     )
   }

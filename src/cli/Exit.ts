@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Ref from "effect/Ref"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
@@ -59,6 +60,27 @@ export class Usage extends Schema.TaggedError<Usage>()("Usage", { message: Schem
  */
 export class Bug extends Schema.TaggedError<Bug>()("Bug", { message: Schema.String }) {}
 
+/**
+ * A defect, told as the bug that it is.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const bug = (defect: unknown): Bug => {
+  const what = Predicate.isError(defect) ? `${defect.name}: ${defect.message}` : "no error was given"
+  return new Bug({ message: `This is a bug: ${what.slice(0, 500)}` })
+}
+
+/**
+ * The command was interrupted before it had anything to tell.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Stopped extends Schema.TaggedError<Stopped>()("Interrupted", {}) {
+  override readonly message = "Interrupted"
+}
+
 const ofReason: { readonly [Tag in Reason["_tag"]]: number } = {
   BudgetExceeded: status.refused,
   PolicyDenied: status.refused,
@@ -73,7 +95,7 @@ const ofReason: { readonly [Tag in Reason["_tag"]]: number } = {
   PaymentUncertain: status.undelivered,
   RateLimited: status.unavailable,
   Unavailable: status.unavailable,
-  ChainError: status.failed,
+  ChainError: status.unavailable,
   LedgerUnavailable: status.failed
 }
 

@@ -5,9 +5,12 @@
  */
 import * as Flag from "effect/cli/Flag"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import type { PlatformError } from "effect/PlatformError"
+import * as Ref from "effect/Ref"
 import type * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -44,13 +47,27 @@ export const print = (text: string): Effect.Effect<void, PlatformError, Stdio.St
   Effect.flatMap(Stdio.Stdio, (stdio) => Stream.run(Stream.make(`${text}\n`), stdio.stdout()))
 
 /**
- * Writes a document of JSON to stdout.
+ * Whether the one document of this command has been written.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Told extends Context.Service<Told, Ref.Ref<boolean>>()("effect-mpp/cli/Told") {
+  static readonly layer: Layer.Layer<Told> = Layer.effect(Told, Ref.make(false))
+}
+
+/**
+ * Writes the document of this command to stdout; there is one, and the first it is.
  *
  * @category output
  * @since 0.1.0
  */
-export const printJson = (document: JsonObject): Effect.Effect<void, PlatformError, Stdio.Stdio> =>
-  print(JSON.stringify(document, undefined, 2))
+export const printJson = (document: JsonObject): Effect.Effect<void, PlatformError, Stdio.Stdio | Told> =>
+  Effect.flatMap(Told, (told) =>
+    Effect.flatMap(
+      Ref.getAndSet(told, true),
+      (isTold) => isTold ? Effect.void : print(JSON.stringify(document, undefined, 2))
+    ))
 
 /**
  * Writes a line to stderr. Nobody may be listening there, and that is no failure.

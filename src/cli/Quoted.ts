@@ -42,6 +42,7 @@ export interface Quoted {
   readonly url: string
   readonly status: number
   readonly free: boolean
+  readonly warnings: ReadonlyArray<string>
   readonly protocols: ReadonlyArray<string>
   readonly hints: ReadonlyArray<string>
   /** Best first; then those that cannot be paid. */
@@ -81,6 +82,7 @@ export const ask = Effect.fnUntraced(function*(asked: Asked.Asked) {
     url: asked.url.origin + asked.url.pathname,
     status: quote.status,
     free: quote.free,
+    warnings: quote.warnings,
     protocols: [...new Set(offers.map(({ offer }) => offer.protocol))],
     hints: quote.hints.map(Table.clean),
     offers,
@@ -155,6 +157,7 @@ export const toJson = (quoted: Quoted): Output.JsonObject => ({
   reason: failureJson(quoted),
   protocols: quoted.protocols,
   hints: quoted.hints,
+  warnings: quoted.warnings,
   offers: quoted.offers.map(offerJson),
   refused: quoted.unread.map(({ what, why }) => ({ what: word(what), why: Table.clean(why) }))
 })
@@ -193,6 +196,8 @@ export const headline = (quoted: Quoted): string =>
   `${quoted.method} ${quoted.url}: ${
     quoted.free
       ? `${quoted.status}, nothing is to be paid`
+      : quoted.status !== 402
+      ? `HTTP ${quoted.status}; nothing is demanded`
       : Option.match(quoted.failure, {
         onNone: () => `${quoted.status}, this agent can pay`,
         onSome: () => `${quoted.status}, this agent cannot pay now`
@@ -221,6 +226,7 @@ export const toTable = (quoted: Quoted): string => {
     ...(quoted.unread.length === 0
       ? []
       : [Table.render(["refused", "because"], quoted.unread.map((one) => [word(one.what), one.why]))]),
+    ...(quoted.warnings.length === 0 ? [] : [quoted.warnings.map((warning) => `Warning: ${warning}`).join("\n")]),
     ...(quoted.hints.length === 0 ? [] : [`Also seen: ${quoted.hints.join(", ")}`]),
     ...(texts.size === 0 ? [] : [[...texts].map(Output.merchantSays).join("\n")])
   ].join("\n\n")

@@ -9,11 +9,13 @@ import type { HttpClientError } from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Layer from "effect/Layer"
 import type { PlatformError } from "effect/PlatformError"
+import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type { Agent } from "../Agent.ts"
 import * as PaymentError from "../PaymentError.ts"
+import type { DemoFailed } from "./demo/DemoFailed.ts"
 import * as Environment from "./Environment.ts"
-import { type Bug, Exited, status, statusOf, type Usage } from "./Exit.ts"
+import { type Bug, Exited, status, statusOf, Stopped, type Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Standing from "./Standing.ts"
 import * as Table from "./Table.ts"
@@ -32,6 +34,8 @@ export type Failure =
   | PlatformError
   | Usage
   | Bug
+  | Stopped
+  | DemoFailed
 
 /** A failure in the words of the executable. */
 interface Told {
@@ -105,7 +109,15 @@ const tellReason = (
   details: { money, ...more, ...detailsOf(reason) }
 })
 
-const tell = (error: Failure): Told => {
+/** A failure that says nothing of the money itself. */
+const ofCommand = (exit: number, tag: string, message: string, money: PaymentError.Money): Told => ({
+  status: money === "unspent" ? exit : status.undelivered,
+  tag,
+  message,
+  details: { money }
+})
+
+const tell = (error: Failure, money: PaymentError.Money): Told => {
   switch (error._tag) {
     case "PaymentError":
       return tellReason(error.reason, error.money, {
@@ -113,33 +125,36 @@ const tell = (error: Failure): Told => {
         ...(error.paymentId === undefined ? {} : { paymentId: error.paymentId })
       }, error.message)
     case "HttpClientError":
-      return {
-        status: status.failed,
-        tag: error.reason._tag,
-        message: httpMessage(error),
-        details: { money: "unspent" }
-      }
+      return ofCommand(status.failed, error.reason._tag, httpMessage(error), money)
     case "ConfigError":
-      return { status: status.usage, tag: "ConfigError", message: Environment.explain(error) }
+      return ofCommand(status.usage, "ConfigError", Environment.explain(error), money)
     case "PlatformError":
-      return { status: status.failed, tag: error.reason._tag, message: error.message }
+      return ofCommand(status.failed, error.reason._tag, error.message, money)
     case "Usage":
-      return { status: status.usage, tag: "Usage", message: error.message }
+      return ofCommand(status.usage, "Usage", error.message, money)
     case "Bug":
-      return { status: status.failed, tag: "Bug", message: error.message }
+    case "DemoFailed":
+      return ofCommand(status.failed, error._tag, error.message, money)
+    case "Interrupted":
+      return ofCommand(status.interrupted, "Interrupted", error.message, money)
     default:
-      return tellReason(error, "unspent", {}, error.message)
+      return tellReason(error, money, {}, error.message)
   }
 }
 
 /**
- * Tells of a failure, and ends with its status.
+ * Tells of a failure, and ends with its status. Unless the failure says it itself, nothing was spent.
  *
  * @category reporting
  * @since 0.1.0
  */
-export const failed = Effect.fnUntraced(function*(error: Failure, json: boolean, budget: Output.JsonObject = {}) {
-  const told = tell(error)
+export const failed = Effect.fnUntraced(function*(
+  error: Failure,
+  json: boolean,
+  budget: Output.JsonObject = {},
+  money: PaymentError.Money = "unspent"
+) {
+  const told = tell(error, money)
   const message = Table.clean(told.message)
   yield* Output.note(json ? `${told.tag}: ${message}` : message)
   if (told.merchantText !== undefined && !json) yield* Output.note(Output.merchantSays(told.merchantText))
@@ -155,10 +170,26 @@ export const failed = Effect.fnUntraced(function*(error: Failure, json: boolean,
  * @category reporting
  * @since 0.1.0
  */
-export const failedWithBudget = Effect.fnUntraced(function*(error: Failure, json: boolean) {
+export const failedWithBudget = Effect.fnUntraced(function*(
+  error: Failure,
+  json: boolean,
+  money?: PaymentError.Money
+) {
   const budget = yield* Effect.orElseSucceed(Effect.map(Standing.readAgent, Standing.toJson), () => ({}))
-  return yield* failed(error, json, budget)
+  return yield* failed(error, json, budget, money)
 })
+
+/**
+ * Tells programs that the command was interrupted, unless it has told of something itself.
+ *
+ * @category reporting
+ * @since 0.1.0
+ */
+export const interrupted = (json: boolean) =>
+  Effect.flatMap(
+    Effect.flatMap(Output.Told, Ref.get),
+    (isTold) => json && !isTold ? Effect.ignore(failed(new Stopped(), json)) : Effect.void
+  )
 
 const isExited = (error: Failure | Exited): error is Exited => error._tag === "Exited"
 

@@ -77,8 +77,10 @@ export class Purchase extends Schema.Class<Purchase>("effect-mpp/Ledger/Purchase
   origin: Schema.String,
   method: Schema.String,
   path: Schema.String,
-  /** The price that policy approved; what can be taken never exceeds it. */
+  /** The price that policy approved; what can be taken never exceeds it. Both prices, if they may both be taken. */
   approvedUsd: Usd,
+  /** The program accepted a bounded loss: another authorisation was made while an earlier one may still be taken. */
+  doubleSpend: Schema.Boolean,
   delivery: Delivery,
   /** How often an equal request claimed it. */
   resumes: Schema.Natural,
@@ -221,6 +223,6 @@ export interface Conduct {
   readonly abandoned: number
   /** Authorisations refused that hold budget of their own: a draw holds none. */
   readonly refused: number
-  /** Micro-dollars that hang in `rejected` or `unknown` authorisations. */
+  /** Micro-dollars that hang in its `rejected` or `unknown` charges: a session's limit hangs at its endpoint. */
   readonly hangingUsd: bigint
 }

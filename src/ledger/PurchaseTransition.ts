@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { formatUsd } from "../Amount.ts"
 import { type Authorization, type Delivery, type Purchase, revise } from "./Model.ts"
-import type { Step } from "./Transition.ts"
+import { type Step, takable } from "./Transition.ts"
 
 /** A purchase goes back to `open` by being claimed, or by its owner's next authorisation. */
 const deliveries: { readonly [K in Delivery]: ReadonlyArray<Delivery> } = {
@@ -65,16 +66,51 @@ export const claim = (purchase: Purchase, owner: string): Purchase =>
   revise(purchase, { delivery: "open", owner, resumes: purchase.resumes + 1 })
 
 /**
- * Goes on with a purchase by another authorisation: its owner's business alone, and only while it has not ended.
+ * Another price is taken over only if nothing can be taken for the one that was approved, or if the draft says that the
+ * program accepts a double spend: then the purchase is marked, and its price is what may be taken in all.
+ */
+const goOn = ({ authorizations, purchase }: Begun, draft: Purchase): Step<Purchase> => {
+  if (purchase.owner !== draft.owner) return Result.fail("the purchase belongs to another owner by now")
+  if (purchase.delivery !== "open" && purchase.delivery !== "undelivered") {
+    return Result.fail(`the purchase is ${purchase.delivery}, and is not paid for again`)
+  }
+  const isFree = authorizations.every(({ state }) => state === "released")
+  const approvedUsd = isFree || draft.doubleSpend ? draft.approvedUsd : purchase.approvedUsd
+  const doubleSpend = purchase.doubleSpend || (!isFree && draft.doubleSpend)
+  return Result.succeed(
+    purchase.delivery === "open" && purchase.approvedUsd === approvedUsd && purchase.doubleSpend === doubleSpend
+      ? purchase
+      : revise(purchase, { delivery: "open", approvedUsd, doubleSpend })
+  )
+}
+
+/**
+ * A purchase that was begun, and what was authorised for it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Begun {
+  readonly purchase: Purchase
+  readonly authorizations: ReadonlyArray<Authorization>
+}
+
+/**
+ * Begins a purchase by its first authorisation, or goes on with it by another: its owner's business alone, and only while
+ * it has not ended. What can be taken for it, by this authorisation and by all that are not released, is never above the
+ * price that was approved.
  *
  * @category purchases
  * @since 0.1.0
  */
-export const goOn = (purchase: Purchase, owner: string): Step<Purchase> =>
-  purchase.owner !== owner
-    ? Result.fail("the purchase belongs to another owner by now")
-    : purchase.delivery === "open"
-    ? Result.succeed(purchase)
-    : purchase.delivery === "undelivered"
-    ? Result.succeed(revise(purchase, { delivery: "open" }))
-    : Result.fail(`the purchase is ${purchase.delivery}, and is not paid for again`)
+export const authorize = (begun: Begun | undefined, draft: Purchase, authorization: Authorization): Step<Purchase> =>
+  Result.flatMap(begun === undefined ? Result.succeed(draft) : goOn(begun, draft), (purchase) => {
+    const before = begun?.authorizations.reduce((total, one) => total + takable(one), 0n) ?? 0n
+    const more = takable(authorization)
+    return before + more <= purchase.approvedUsd
+      ? Result.succeed(purchase)
+      : Result.fail(
+        `$${formatUsd(more)} more were to be authorised for a purchase for which $${formatUsd(before)} can be taken, and ` +
+          `its approved price is $${formatUsd(purchase.approvedUsd)}`
+      )
+  })

@@ -86,7 +86,12 @@ export class Store {
     const begun = Option.getOrUndefined(Option.map(draft.purchase, ({ id }) => this.purchases.get(id)))
     const purchase = Option.map(
       draft.purchase,
-      (it) => begun === undefined ? Result.succeed(it) : PurchaseTransition.goOn(begun.value, it.owner)
+      (it) =>
+        PurchaseTransition.authorize(
+          begun && { purchase: begun.value, authorizations: this.authorizationsOf(begun) },
+          it,
+          authorization
+        )
     )
     if (Option.isSome(purchase) && Result.isFailure(purchase.value)) return Result.fail(purchase.value.failure)
 
@@ -379,6 +384,6 @@ export class Store {
   }
 }
 
-/** What hangs of an authorisation whose outcome is open: draws hang within their session. */
-const hanging = ({ exposedUsd, state }: Authorization): bigint =>
-  state === "unknown" || state === "rejected" ? exposedUsd : 0n
+/** What hangs at a merchant in payments of open outcome. A session's limit hangs at the endpoint, and its draws within it. */
+const hanging = ({ exposedUsd, plan, state }: Authorization): bigint =>
+  plan.kind === "charge" && (state === "unknown" || state === "rejected") ? exposedUsd : 0n

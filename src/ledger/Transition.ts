@@ -78,6 +78,20 @@ const isWeaker = (evidence: Evidence, than: Evidence | undefined): boolean =>
 export const isOpen = (state: State): boolean => state === "signed" || state === "unknown" || state === "rejected"
 
 /**
+ * Micro-dollars that an authorisation can still take, or has taken. Only proof makes it less than what was authorised.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const takable = ({ drawUsd, evidence, holdUsd, spentUsd, state }: Authorization): bigint => {
+  if (state === "released") return 0n
+  const authorized = holdUsd + drawUsd
+  const basis = evidence.at(-1)
+  const isFinal = state === "settled" && basis !== undefined && isProof(basis)
+  return isFinal || spentUsd > authorized ? spentUsd : authorized
+}
+
+/**
  * The state that a judgement leads to; the same state where it says nothing new. A judgement that is weaker than what is
  * known changes nothing, unless it claims what would contradict it: that is illegal.
  *

@@ -19,17 +19,29 @@ import * as Effect from "effect/Effect"
 export type Left = "free" | "owed" | "sold"
 
 /**
- * Each step is atomic. Merchants of several processes need one that they share.
+ * How a payment is found: `fresh` was never seen, or was free; for `owed` money may have moved before; `taken` is being
+ * served, or was answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Found = "fresh" | "owed" | "taken"
+
+/**
+ * Each step is atomic. Merchants of several processes need claims that they share, and a merchant that is to remember
+ * across a restart what it sold, and what it owes, needs claims that outlive it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Claims {
+  /** How {@link take} would find a payment at this moment; claims nothing. */
+  readonly look: (payment: string) => Effect.Effect<Found>
   /**
-   * Claims a payment. `fresh` was never seen, or was free; for `owed` money may have moved before; `taken` is being served,
-   * or was answered. `until`, in milliseconds since the epoch, is when the payment becomes void and may be forgotten.
+   * Claims a payment, unless it is `taken`. `until`, in milliseconds since the epoch, is when the payment becomes void and
+   * may be forgotten.
    */
-  readonly take: (payment: string, until: number) => Effect.Effect<"fresh" | "owed" | "taken">
+  readonly take: (payment: string, until: number) => Effect.Effect<Found>
   /** Ends a claim. */
   readonly leave: (payment: string, left: Left) => Effect.Effect<void>
 }
@@ -40,7 +52,7 @@ interface Entry {
 }
 
 /**
- * Claims in the memory of this process.
+ * Claims in the memory of this process: a restart forgets what was sold, and what is owed.
  *
  * @category constructors
  * @since 0.1.0
@@ -58,18 +70,19 @@ export const memory: Effect.Effect<Claims> = Effect.sync(() => {
     crowded = Math.max(1024, entries.size * 2)
   }
 
+  const found = (entry: Entry | undefined): Found =>
+    entry === undefined ? "fresh" : entry.state === "owed" ? "owed" : "taken"
+
   return {
+    look: (payment) => Effect.sync(() => found(entries.get(payment))),
     take: (payment, until) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         forget(now)
         const entry = entries.get(payment)
-        if (entry === undefined) {
-          entries.set(payment, { state: "serving", until })
-          return "fresh"
-        }
-        if (entry.state !== "owed") return "taken"
-        entry.state = "serving"
-        return "owed"
+        const before = found(entry)
+        if (entry === undefined) entries.set(payment, { state: "serving", until })
+        else if (before === "owed") entry.state = "serving"
+        return before
       }),
     leave: (payment, left) =>
       Effect.sync(() => {

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Headers from "effect/http/Headers"
 import * as HttpEffect from "effect/http/HttpEffect"
@@ -62,7 +63,14 @@ export interface Options {
   readonly maxTimeoutSeconds?: number | undefined
   /** `authorization` settles after the handler, `upfront` before it (default `authorization`). */
   readonly flow?: "authorization" | "upfront" | undefined
-  /** Where claims are kept (default: the memory of this process). */
+  /**
+   * Where claims are kept (default: the memory of this process).
+   *
+   * What is sold once is known from its claim and from the facilitator: a payment that is seen for the first time must
+   * verify, and one that was settled before does not. A merchant of several processes needs {@link Claims.Claims} that
+   * they share, or two of them sell one payment at the same time. One that restarts needs claims that are durable, or it
+   * forgets what it owes, and has the facilitator's word alone for what it sold.
+   */
   readonly claims?: Effect.Effect<Claims.Claims> | undefined
 }
 
@@ -222,6 +230,8 @@ const uncertain = (headers: { readonly [name: string]: string }) =>
     demands: false
   })
 
+const presentedBefore = () => refuse("invalid_exact_evm_nonce_already_used", "The payment was presented before")
+
 const isPending = ({ errorReason, success }: Settlement) => !success && errorReason === "settlement_pending"
 
 /**
@@ -278,13 +288,31 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     )
   }
 
+  /**
+   * Claims a payment that verifies: a claim is an answer to everybody else who presents the payment, so it is not for who
+   * only knows its name. What is owed was verified before, and does not verify again once it is settled.
+   */
+  const claimVerified = Effect.fnUntraced(function*(
+    { key, submission, validUntil }: Presented,
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ): Effect.fn.Return<"fresh" | "owed", Refused> {
+    const seen = yield* claims.look(key)
+    if (seen === "taken") return yield* presentedBefore()
+    if (seen === "fresh") yield* restore(verify(submission))
+    const claim = yield* claims.take(key, validUntil)
+    if (claim === "taken") return yield* presentedBefore()
+    // A claim may be forgotten from then on: a fresh one could be of a payment that was sold meanwhile.
+    if (claim === "fresh" && (seen === "owed" || validUntil <= (yield* Clock.currentTimeMillis))) {
+      yield* claims.leave(key, "free")
+      return yield* refuse("invalid_exact_evm_payload_authorization_valid_before", "The payment is no longer valid")
+    }
+    return claim
+  })
+
   const serve = (presented: Presented): Serve => (handler) => {
     const leave = (left: Claims.Left) => claims.leave(presented.key, left)
     return Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-      const claim = yield* claims.take(presented.key, presented.validUntil)
-      if (claim === "taken") {
-        return yield* refuse("invalid_exact_evm_nonce_already_used", "The payment was presented before")
-      }
+      const claim = yield* claimVerified(presented, restore)
       const settlesFirst = options.flow === "upfront" || claim === "owed"
       const otherwise: Claims.Left = claim === "owed" ? "owed" : "free"
       const attach = (settlement: Settlement) =>
@@ -305,10 +333,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         return response
       }
 
-      const response = yield* Effect.onError(
-        restore(Effect.andThen(verify(presented.submission), handler)),
-        () => leave("free")
-      )
+      const response = yield* Effect.onError(restore(handler), () => leave("free"))
       if (response.status >= 400) return yield* Effect.as(leave("free"), response)
       const settlement = yield* take(presented, otherwise)
       yield* attach(settlement)

@@ -105,6 +105,7 @@ export const typedData = (domain: Domain, authorization: Authorization): TypedDa
 // What became of it
 // ---------------------------------------------------------------------------------------------------------------------
 
+const balanceOf = toFunctionSelector("balanceOf(address)")
 const authorizationState = toFunctionSelector("authorizationState(address,bytes32)")
 const used = toEventSelector("AuthorizationUsed(address,bytes32)")
 const canceled = toEventSelector("AuthorizationCanceled(address,bytes32)")
@@ -189,6 +190,27 @@ const ask = Effect.fnUntraced(function*(node: Chain.Node, signed: Signed): Effec
     ? { _tag: "Void", evidence: new Evidence({ rank: "proven", what: "authorization expired unused", detail }) }
     : unknown("authorization unused so far", "observed", detail)
 })
+
+/**
+ * What an account holds of a token, in base units, at a node's latest block.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const balance = (node: Chain.Node, token: Hex, account: Hex): Effect.Effect<bigint, ChainError> =>
+  Effect.flatMap(
+    node.call(token, `${balanceOf}${word(account).slice(2)}`, "latest"),
+    (answer) =>
+      /^0x[0-9a-fA-F]{64}$/.test(answer)
+        ? Effect.succeed(BigInt(answer))
+        : Effect.fail(
+          new ChainError({
+            network: node.network,
+            operation: "balanceOf",
+            detail: "the token does not answer as ERC-20 asks"
+          })
+        )
+  )
 
 const isUsedAt = (
   node: Chain.Node,

@@ -13,6 +13,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import * as Number from "effect/Number"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
@@ -23,6 +24,7 @@ import * as Asset from "../Asset.ts"
 import * as Chain from "../Chain.ts"
 import type { Offer } from "../Offer.ts"
 import { PolicyDenied, WalletError } from "../PaymentError.ts"
+import * as Policy from "../Policy.ts"
 import * as Rails from "../Rails.ts"
 import { Wallet } from "../Wallet.ts"
 import * as Json from "../wire/Json.ts"
@@ -45,7 +47,10 @@ export const name = "x402/exact"
 export interface Options {
   /** The networks to pay on, in CAIP-2; by default every `eip155` network of the asset table. */
   readonly networks?: ReadonlyArray<string> | undefined
-  /** The longest time for which an authorisation is signed, however patient the merchant is. Default: one minute. */
+  /**
+   * The longest time for which an authorisation is signed, however patient the merchant is. Default: one minute; the
+   * policy's {@link Policy.maxValiditySeconds} at most.
+   */
   readonly maxValidity?: Duration.Input | undefined
   /**
    * Whether a wallet with code (EIP-7702) is refused: whether its signature holds depends on that code. It is asked for
@@ -54,9 +59,6 @@ export interface Options {
    */
   readonly checkCode?: boolean | undefined
 }
-
-/** A facilitator needs six seconds itself. With less than this nothing could be resent. In seconds. */
-const minValidity = 15
 
 /** A demand's parts that are sent back are left out above this length, in characters, as the protocol allows. */
 const maxEcho = 4096
@@ -126,8 +128,9 @@ const termsOf = (config: {
   if (payee === config.payer || payee === zeroAddress || payee === getAddress(asset.address)) {
     return refuse("the payee is the payer, the zero address or the token")
   }
-  if (offer.validitySeconds === undefined || offer.validitySeconds < minValidity) {
-    return refuse(`the merchant waits for less than ${minValidity} seconds`)
+  // A facilitator needs six seconds itself. With less than this nothing could be resent.
+  if (offer.validitySeconds === undefined || offer.validitySeconds < Policy.minValiditySeconds) {
+    return refuse(`the merchant waits for less than ${Policy.minValiditySeconds} seconds`)
   }
   const demanded = Envelope.fromOffer(offer)
   if (Option.isNone(demanded)) return refuse("the demand cannot be read")
@@ -192,9 +195,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
     table: yield* Asset.Table,
     payer,
     networks: options.networks === undefined ? undefined : new Set(options.networks),
-    maxValidity: Math.max(
-      minValidity,
-      Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.maxValidity ?? "1 minute")))
+    maxValidity: Number.clamp(
+      Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.maxValidity ?? "1 minute"))),
+      { minimum: Policy.minValiditySeconds, maximum: Policy.maxValiditySeconds }
     )
   })
 
@@ -272,9 +275,21 @@ const make = Effect.fnUntraced(function*(options: Options) {
     })
   })
 
+  const balance: NonNullable<Rails.Rail["balance"]> = Effect.fn("ExactEvm.balance")(function*(plan) {
+    const data = decodeData(plan.data)
+    const [node] = chain.nodes(plan.network)
+    if (Option.isNone(data) || node === undefined) return Option.none()
+    const { authorization, domain } = data.value
+    return yield* Effect.timeoutOption(
+      Eip3009.balance(node, domain.verifyingContract, authorization.from),
+      "2 seconds"
+    )
+  })
+
   const rail: Rails.Rail = {
     name,
     payer,
+    steps: 1,
     repeats: wallet.resign !== "no",
     accepts: (offer) => Result.map(terms(offer), ({ asset }) => asset),
     plan,
@@ -287,6 +302,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       return judge(plan, envelopes, answer, now)
     },
     reconcile,
+    balance,
     session: Option.none()
   }
   return rail

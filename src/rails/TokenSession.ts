@@ -240,6 +240,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
     name,
     payer: settings.endpoint,
     // The token is in memory only, and a second draw is a second debit.
+    steps: 0,
     repeats: false,
     accepts: (offer, origin) => Result.map(Rules.challengeOf(settings, offer, origin), () => sessionUsdc),
     plan: (offer) =>
@@ -303,6 +304,18 @@ export const layer = (options: Options): Layer.Layer<never, PolicyDenied, Rails.
     return yield* make(settings)
   }))
 
+const setting = (isFit: (text: string) => boolean, expected: string) =>
+  Schema.String.check(Schema.makeFilter<string>((text) => isFit(text) || `Expected ${expected}`))
+
+const CredentialSetting = Schema.Redacted(
+  setting((text) => text === "" || Rules.isCredential(text), "characters that a header can carry")
+)
+const EndpointSetting = setting(Rules.isEndpoint, "an https URL without user, query or fragment")
+const ListedSetting = setting(
+  (entry) => entry.trim() === "" || Rules.isListed(entry.trim()),
+  "https://host, https://host=realm or *"
+)
+
 /**
  * The rail as the environment has it: `TEMPO_CREDENTIAL`, `MPP_SESSION_ORIGINS` (`https://host` or `https://host=realm`,
  * comma separated), `MPP_SESSION_ENDPOINT`, `MPP_AGENT_ID`. Without a credential, or without origins, it adds nothing.
@@ -317,15 +330,15 @@ export const layerConfig = (): Layer.Layer<
 > =>
   Layer.unwrap(Effect.gen(function*() {
     const { agentId, credential, endpoint, origins } = yield* Config.all({
-      credential: Config.Redacted("TEMPO_CREDENTIAL").pipe(Config.withDefault(Redacted.make(""))),
-      origins: Config.String("MPP_SESSION_ORIGINS").pipe(Config.withDefault("")),
-      endpoint: Config.option(Config.String("MPP_SESSION_ENDPOINT")),
+      credential: Config.schema(CredentialSetting, "TEMPO_CREDENTIAL").pipe(Config.withDefault(Redacted.make(""))),
+      origins: Config.Array(ListedSetting, "MPP_SESSION_ORIGINS").pipe(Config.withDefault([] as ReadonlyArray<string>)),
+      endpoint: Config.option(Config.schema(EndpointSetting, "MPP_SESSION_ENDPOINT")),
       agentId: Config.option(Config.String("MPP_AGENT_ID"))
     })
     if (Redacted.value(credential) === "") return Layer.empty
     return layer({
       credential,
-      origins: origins.split(",").map((entry) => entry.trim()).filter((entry) => entry !== ""),
+      origins: origins.map((entry) => entry.trim()).filter((entry) => entry !== ""),
       endpoint: Option.getOrUndefined(endpoint),
       agentId: Option.getOrUndefined(agentId)
     })

@@ -27,7 +27,10 @@ import * as SessionEndpoint from "../wire/mpp/SessionEndpoint.ts"
  * @since 0.1.0
  */
 export interface Endpoint {
-  /** Opens the session of this key, or answers the one that the key has opened before. */
+  /**
+   * Opens the session of this key, or answers the one that the key has opened before. `RateLimited` and `PaymentRejected`
+   * say that no attempt has opened one; a refusal that comes after an attempt without answer is `Unavailable`.
+   */
   readonly open: (
     request: SessionEndpoint.OpenRequest,
     idempotencyKey: string
@@ -44,6 +47,11 @@ interface Reply {
   readonly status: number
   readonly text: string
   readonly retryAfter: number | undefined
+}
+
+interface Answered extends Reply {
+  /** Whether an attempt before this one was left without answer, and may have been carried out. */
+  readonly afterLoss: boolean
 }
 
 const service = "session endpoint"
@@ -89,13 +97,26 @@ const retryAfterOf = (header: string | undefined, now: number): number | undefin
     onSuccess: (parsed) => Math.ceil(Math.min(Duration.toMillis(Headers.retryAfterDelay(parsed, now)), maxRetryAfter))
   })
 
-/** Waits and repeats under the retry policy. Once one attempt may have left, the last one's refused connection proves nothing. */
-const patiently = <A>(attempt: Effect.Effect<A, Unavailable>): Effect.Effect<A, Unavailable> =>
+/** With these somebody on the way says that the endpoint itself gave no answer. */
+const unanswered: ReadonlySet<number | undefined> = new Set([undefined, 408, 502, 504])
+
+/**
+ * Waits and repeats under the retry policy. Once one attempt may have left, the last one's refused connection proves nothing;
+ * and once one was left without answer, neither does a refusal.
+ */
+const patiently = (attempt: Effect.Effect<Reply, Unavailable>): Effect.Effect<Answered, Unavailable> =>
   Effect.flatMap(RetryPolicy, (policy) => {
     let left = false
+    let afterLoss = false
+    const note = ({ notSent, status }: Unavailable) =>
+      Effect.sync(() => {
+        left ||= !notSent
+        afterLoss ||= !notSent && unanswered.has(status)
+      })
     return attempt.pipe(
-      Effect.tapError((error) => Effect.sync(() => left ||= !error.notSent)),
+      Effect.tapError(note),
       Effect.retry({ schedule: policy.Unavailable, while: (error) => !error.notSent }),
+      Effect.map((reply) => ({ ...reply, afterLoss })),
       Effect.mapError((error) => error.notSent && left ? new Unavailable({ service, notSent: false }) : error)
     )
   })
@@ -112,7 +133,7 @@ export const make = (options: {
   const { client, credential, url } = options
   const of = (sessionId: string) => `${url}/${encodeURIComponent(sessionId)}`
 
-  const send = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<Reply, Unavailable> =>
+  const send = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<Answered, Unavailable> =>
     client.execute(HttpClientRequest.bearerToken(request, credential)).pipe(
       Effect.flatMap((response) =>
         Effect.all({
@@ -166,6 +187,9 @@ export const make = (options: {
         if (status === 200 || status === 201) {
           const opened = decodeOpened(reply.text)
           return Option.isSome(opened) ? opened.value : yield* malformed(reply)
+        }
+        if (status >= 400 && reply.afterLoss) {
+          return yield* unavailable(false, reply)
         }
         if (status === 429) {
           return yield* new RateLimited(retryAfter === undefined ? {} : { retryAfter })

@@ -83,13 +83,37 @@ const parseListed = (entry: string | Listed): Listed | undefined => {
 }
 
 /**
+ * Whether a credential is one that a header can carry.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isCredential = (text: string): boolean => /^[\x21-\x7e]+$/.test(text)
+
+/**
+ * Whether a session endpoint is an https URL without user, query and fragment.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isEndpoint = (text: string): boolean => plainUrl(text) !== undefined
+
+/**
+ * Whether an entry lists an origin: `https://host`, `https://host=realm` or `*`.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isListed = (entry: string): boolean => entry === everywhere || parseListed(entry) !== undefined
+
+/**
  * Checks the options. What is wrong is said without repeating it: it may hold a secret.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const check = ({ agentId, credential, endpoint, origins }: Options): Result.Result<Settings, PolicyDenied> => {
-  if (!/^[\x21-\x7e]+$/.test(Redacted.value(credential))) {
+  if (!isCredential(Redacted.value(credential))) {
     return denied("session-credential", "the session credential has characters that no header can carry")
   }
   const url = plainUrl(endpoint ?? SessionEndpoint.defaultEndpoint)

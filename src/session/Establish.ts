@@ -6,6 +6,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,6 +17,7 @@ import * as Budget from "../Budget.ts"
 import * as Ledger from "../Ledger.ts"
 import type { Offer } from "../Offer.ts"
 import * as PaymentError from "../PaymentError.ts"
+import * as Policy from "../Policy.ts"
 import * as Rails from "../Rails.ts"
 
 /**
@@ -38,7 +40,7 @@ export interface Live {
  * @category errors
  * @since 0.1.0
  */
-export type SessionFailure =
+export type SessionReason =
   | PaymentError.BudgetExceeded
   | PaymentError.LedgerUnavailable
   | PaymentError.PolicyDenied
@@ -46,6 +48,28 @@ export type SessionFailure =
   | PaymentError.ProtocolError
   | PaymentError.RateLimited
   | PaymentError.Unavailable
+
+/**
+ * A session could not be had. Its limit may be held all the same: until it is proven that it was not opened.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SessionFailure extends Data.TaggedError("SessionFailure")<{
+  readonly reason: SessionReason
+  readonly money: "unspent" | "held"
+}> {}
+
+/**
+ * Puts the reason into a failure, with what it means for the money.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const failing =
+  (money: SessionFailure["money"]) =>
+  <A, R>(effect: Effect.Effect<A, SessionReason, R>): Effect.Effect<A, SessionFailure, R> =>
+    Effect.mapError(effect, (reason) => new SessionFailure({ reason, money }))
 
 /**
  * What a session is needed for.
@@ -82,9 +106,11 @@ export const usd = (units: bigint): bigint => Amount.toUsd({ asset: sessionUsdc,
  */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+type Refusal = PaymentError.PaymentRejected | PaymentError.RateLimited | PaymentError.Unavailable
+
 /** Proof that no session was opened: the endpoint said so, or nothing left this process. */
-const isRefusal = (error: SessionFailure): error is PaymentError.PaymentRejected | PaymentError.Unavailable =>
-  error._tag === "PaymentRejected" || (error._tag === "Unavailable" && error.notSent)
+const isRefusal = (error: SessionReason): error is Refusal =>
+  error._tag === "PaymentRejected" || error._tag === "RateLimited" || (error._tag === "Unavailable" && error.notSent)
 
 /**
  * Makes the opening of sessions. It is not to be interrupted but where it restores: while the endpoint is asked.
@@ -97,34 +123,45 @@ export const make = Effect.gen(function*() {
   const budget = yield* Budget.Budget
   const random = yield* SecureRandom.SecureRandom
 
-  const remaining = (limits: ReadonlyArray<Budget.Limit>) =>
-    Effect.map(
-      Effect.forEach(limits, (limit) =>
-        Effect.map(ledger.standing(limit.counter, limit.windowMillis), (standing) => ({ limit, ...standing }))),
-      Budget.remaining
-    )
+  const standings = (limits: ReadonlyArray<Budget.Limit>) =>
+    Effect.forEach(limits, (limit) =>
+      Effect.map(ledger.standing(limit.counter, limit.windowMillis), (standing) => ({ limit, ...standing })))
 
-  return Effect.fn("Session.establish")(function*(
-    need: Need,
-    key: string,
-    restore: Restore
-  ): Effect.fn.Return<Live, SessionFailure> {
+  /** The limit that leaves least for a session, its own ceiling among them. */
+  const exceeded = (standings: ReadonlyArray<Budget.Standing>, requested: bigint) => {
+    const cap: Budget.Standing = {
+      limit: { scope: "session", limit: budget.plan.maxDeposit },
+      spent: 0n,
+      exposed: 0n
+    }
+    const { exposed, limit, spent } = Option.getOrElse(Budget.tightest([...standings, cap]), () => cap)
+    return new PaymentError.BudgetExceeded({ ...limit, spent, exposed, requested })
+  }
+
+  /** What hangs in openings of this agent that their endpoint did not answer: more of them would lock the budget away. */
+  const hanging = Effect.fnUntraced(function*(rail: Rails.Rail, limits: ReadonlyArray<Budget.Limit>) {
+    const counter = limits.find(({ scope }) => scope === "agent")?.counter ?? ""
+    return (yield* ledger.unsettled).reduce(
+      (total, { counters, exposedUsd, plan, state }) =>
+        plan.kind === "open" && state === "unknown" && plan.rail === rail.name && counters.includes(counter)
+          ? total + exposedUsd
+          : total,
+      0n
+    )
+  })
+
+  /** Writes the plan and takes the hold; nothing has left the process yet. */
+  const prepare = Effect.fnUntraced(function*(need: Need, key: string): Effect.fn.Return<Prepared, SessionReason> {
     const { agent, offer, ops, origin, rail } = need
-    yield* Effect.annotateCurrentSpan({ "mpp.rail": rail.name, "mpp.origin": origin })
     const who = { agent, origin, payer: rail.payer }
     const limits = budget.limits(who)
-    const price = usd(offer.units)
-    const left = yield* remaining(limits)
-    const limitUsd = budget.sessionLimit({ price, expected: need.expected, remaining: left })
-    if (Option.isNone(limitUsd)) {
-      return yield* new PaymentError.BudgetExceeded({
-        scope: "session",
-        limit: left,
-        spent: 0n,
-        exposed: 0n,
-        requested: price
-      })
+    if (Policy.hangsTooMuch(yield* hanging(rail, limits), budget.plan)) {
+      return yield* new PaymentError.Unavailable({ service: "session endpoint", notSent: true })
     }
+    const price = usd(offer.units)
+    const known = yield* standings(limits)
+    const limitUsd = budget.sessionLimit({ price, expected: need.expected, remaining: Budget.remaining(known) })
+    if (Option.isNone(limitUsd)) return yield* exceeded(known, price)
     const id = `ses_${yield* random.uuidV7()}`
     const authorization = `aut_${yield* random.uuidV7()}`
     const now = yield* Clock.currentTimeMillis
@@ -164,6 +201,20 @@ export const make = Effect.gen(function*() {
         })
       )
     })
+    return { id, authorization, plan }
+  })
+
+  /** Asks the endpoint for what is held already. */
+  const open = Effect.fnUntraced(function*(
+    { key, need, prepared, restore }: {
+      readonly need: Need
+      readonly key: string
+      readonly prepared: Prepared
+      readonly restore: Restore
+    }
+  ): Effect.fn.Return<Live, SessionFailure> {
+    const { ops, rail } = need
+    const { authorization, id, plan } = prepared
     const established = yield* Effect.exit(restore(ops.establish(plan)))
     if (Exit.isSuccess(established)) {
       const handle = established.value
@@ -174,7 +225,8 @@ export const make = Effect.gen(function*() {
         limitUsd: usd(handle.limit)
       }).pipe(
         // What could not be written is not drawn on.
-        Effect.tapError(() => Effect.ignore(ops.close(handle)))
+        Effect.tapError(() => Effect.ignore(ops.close(handle))),
+        failing("held")
       )
       return { rail, ops, id, key, handle }
     }
@@ -187,8 +239,25 @@ export const make = Effect.gen(function*() {
           what: refused.value._tag === "Unavailable" ? "not sent" : "refused by the session endpoint"
         })
         : new Rails.Evidence({ rank: "presumed", what: "no answer from the session endpoint" })
-    })
-    yield* ledger.updateSession(id, { state: Option.isSome(refused) ? "closed" : "closing" })
-    return yield* Effect.failCause(established.cause)
+    }).pipe(failing("held"))
+    const failed = failing(Option.isSome(refused) ? "unspent" : "held")
+    yield* failed(ledger.updateSession(id, { state: Option.isSome(refused) ? "closed" : "closing" }))
+    return yield* failed(Effect.failCause(established.cause))
+  })
+
+  return Effect.fn("Session.establish")(function*(
+    need: Need,
+    key: string,
+    restore: Restore
+  ): Effect.fn.Return<Live, SessionFailure> {
+    yield* Effect.annotateCurrentSpan({ "mpp.rail": need.rail.name, "mpp.origin": need.origin })
+    const prepared = yield* failing("unspent")(prepare(need, key))
+    return yield* open({ need, key, prepared, restore })
   })
 })
+
+interface Prepared {
+  readonly id: string
+  readonly authorization: string
+  readonly plan: Rails.Plan
+}

@@ -257,6 +257,7 @@ const fakeRail = (world: Ref.Ref<World>) =>
     const rail: Rails.Rail = {
       name: "test/exact",
       payer,
+      steps: 1,
       repeats: true,
       session: Option.none(),
       accepts: (offer) =>

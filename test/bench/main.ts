@@ -46,27 +46,13 @@ const bench = Effect.gen(function*() {
   )
   const theirX402 = ofPromise("@x402/fetch", fetched(officialFetch(official), paid, bodies.official))
   const ourX402 = ofEffect("ours", request(paying, paid, bodies.official))
-  const pairs = options.pairs === undefined ? undefined : Number(options.pairs)
-  const duels: ReadonlyArray<Duel & { readonly key: string }> = [
-    {
-      key: "free",
-      name: "free request",
-      base: plainFree,
-      ours: { ...ourFree, name: "paying client" },
-      target: 1.05,
-      size: 100,
-      pairs: pairs ?? 60
-    },
-    {
-      key: "session",
-      name: "token session",
-      base: ourFree,
-      ours: ourDraw,
-      target: 1.15,
-      size: 100,
-      pairs: pairs ?? 60
-    },
-    { key: "x402", name: "x402 exact", base: theirX402, ours: ourX402, target: 1, size: 10, pairs: pairs ?? 60 }
+  const pairs = Number(options.pairs ?? 60)
+  const ours = { crowd: true, size: 100, pairs }
+  const duels: ReadonlyArray<Duel> = [
+    { ...ours, name: "free", base: plainFree, ours: { ...ourFree, name: "paying client" }, target: 1.05 },
+    { ...ours, name: "session", base: ourFree, ours: ourDraw, target: 1.15 },
+    // the official facilitator settles one by one
+    { name: "x402", base: theirX402, ours: ourX402, target: 1, crowd: false, size: 10, pairs }
   ]
   for (
     const [contender, expected] of [[plainFree, 1], [ourFree, 1], [ourDraw, 1], [theirX402, 2], [ourX402, 2]] as const
@@ -74,7 +60,7 @@ const bench = Effect.gen(function*() {
     yield* legs(contender, expected)
   }
   const results = yield* Effect.forEach(
-    duels.filter(({ key }) => options.only === undefined || key === options.only),
+    duels.filter(({ name }) => options.only === undefined || name === options.only),
     run
   )
   yield* Console.log(options.json ? JSON.stringify(toJson(results), null, 2) : table(results))

@@ -7,7 +7,7 @@ import { serve } from "./child.ts"
 const wealth = 1_000_000_000n
 
 // a settlement is seen at once, so that the server's polling is not what is measured
-const Served = Layer.provideMerge(hono({ pollingInterval: 1 }), Evm.layer({ chainId: 84532 }))
+const Served = Layer.provideMerge(hono({ impatient: true }), Evm.layer({ chainId: 84532 }))
 
 serve(
   Effect.gen(function*() {

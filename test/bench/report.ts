@@ -17,7 +17,7 @@ const row = ({ base, crowdRatio, met, name, ours, pairs, ratio, size, target }: 
   `<= ${target.toFixed(2)}`,
   met ? "met" : "MISSED",
   `${pairs} x ${size}`,
-  times(crowdRatio.p50)
+  crowdRatio === null ? "-" : times(crowdRatio.p50)
 ]
 
 /** One table. A ratio is the median of the ratios of neighbouring batches. */

@@ -5,11 +5,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { TestClock } from "effect/testing"
 import * as Budget from "../../src/Budget.ts"
-import type * as Ledger from "../../src/Ledger.ts"
+import * as Ledger from "../../src/Ledger.ts"
 import * as Payment from "../../src/Payment.ts"
 import * as PaymentError from "../../src/PaymentError.ts"
 import * as RetryPolicy from "../../src/RetryPolicy.ts"
-import { cuts, demandsAgain, honest, refuses, type Step, takes, withoutReceipt } from "./merchant.ts"
+import { cuts, demandsAgain, honest, refuses, refusesConnection, type Step, takes, withoutReceipt } from "./merchant.ts"
 import * as World from "./world.ts"
 
 const { buy, deliveries, failure, hostile, origin, outcome, pass, price, standing, sweep } = World
@@ -125,6 +125,98 @@ describe("the limits", () => {
       })
     ))
 
+  it.effect("of an origin hold whatever is paid there, over all rails, and leave the others alone", () =>
+    hostile(
+      {
+        sells: ["session", "x402"],
+        others: { "other.test": {} },
+        budget: Budget.make({ limit: "1", window: "1 hour", perOrigin: "0.03" })
+      },
+      Effect.fnUntraced(function*({ moved }) {
+        assert.strictEqual(yield* outcome(Payment.with(buy(), { rails: ["x402/exact"] })), "content")
+        assert.strictEqual(yield* outcome(Payment.with(buy(), { rails: ["mpp/token-session"] })), "content")
+        const held = yield* standing(`origin:${origin} default`)
+        assert.deepStrictEqual(held, { spent: 2n * price, exposed: 0n }, "a session of one price, since half is less")
+        assert.strictEqual(yield* outcome(buy()), "content")
+        const { money, reason } = yield* failure(Payment.with(buy(), { rails: ["x402/exact"] }))
+        assert.deepInclude(reason, {
+          _tag: "BudgetExceeded",
+          scope: "origin",
+          limit: 3n * price,
+          spent: 3n * price,
+          exposed: 0n,
+          requested: price
+        })
+        assert.strictEqual(money, "unspent")
+        assert.strictEqual(yield* outcome(buy("https://other.test/data")), "content")
+        assert.strictEqual(yield* moved, 4n * price)
+        yield* pass("61 minutes")
+        assert.strictEqual(yield* outcome(buy()), "content")
+      })
+    ))
+
+  it.effect("of a count hold for purchases over all rails; what came to nothing is not counted", () =>
+    hostile(
+      {
+        sells: ["session", "x402"],
+        others: { "closed.test": { paid: [refusesConnection] } },
+        budget: Budget.make({ limit: "1", window: "1 hour", maxRequests: 3 })
+      },
+      Effect.fnUntraced(function*({ moved }) {
+        assert.strictEqual(yield* outcome(buy("https://closed.test/data")), "Unavailable (unspent)")
+        assert.strictEqual(yield* outcome(Payment.with(buy(), { rails: ["x402/exact"] })), "content")
+        for (let n = 0; n < 2; n++) assert.strictEqual(yield* outcome(Payment.with(buy(), { expect: 10 })), "content")
+        for (const rail of ["x402/exact", "mpp/token-session"]) {
+          const { money, reason } = yield* failure(Payment.with(buy(), { rails: [rail] }))
+          assert.deepInclude(reason, {
+            _tag: "BudgetExceeded",
+            scope: "count",
+            limit: 3n,
+            spent: 3n,
+            exposed: 0n,
+            requested: 1n
+          })
+          assert.strictEqual(money, "unspent")
+        }
+        assert.strictEqual(yield* moved, 3n * price)
+        yield* pass("61 minutes")
+        assert.strictEqual(yield* outcome(buy()), "content")
+      })
+    ))
+
+  it.effect("that leave no room for a session are named, each with its own figures", () => {
+    const cases: ReadonlyArray<readonly [Parameters<typeof Budget.make>[0], object]> = [
+      [{ limit: "0.055", window: "1 hour" }, { scope: "agent", limit: 55_000n, spent: 50_000n, exposed: 0n }],
+      [{ limit: "1", window: "1 hour", maxDeposit: "0.009" }, {
+        scope: "session",
+        limit: 9_000n,
+        spent: 0n,
+        exposed: 0n
+      }],
+      [{ limit: "1", window: "1 hour", perOrigin: "0.008" }, {
+        scope: "origin",
+        limit: 8_000n,
+        spent: 0n,
+        exposed: 0n
+      }],
+      [{ limit: "1", window: "1 hour", perDay: "0.007" }, { scope: "wallet", limit: 7_000n, spent: 0n, exposed: 0n }]
+    ]
+    return Effect.forEach(cases, ([plan, figures]) =>
+      hostile(
+        {
+          sells: ["session"],
+          others: { "dear.test": { price: "0.05" } },
+          budget: Budget.make(plan)
+        },
+        Effect.fnUntraced(function*({ calls }) {
+          if (plan.limit !== "1") assert.strictEqual(yield* outcome(buy("https://dear.test/data")), "content")
+          const { reason } = yield* failure(buy())
+          assert.deepInclude(reason, { _tag: "BudgetExceeded", requested: price, ...figures })
+          assert.strictEqual(calls.length, 0)
+        })
+      ), { discard: true })
+  })
+
   it.effect("are not raised by a program that asks for more than its ceiling", () =>
     hostile(
       { price: "0.06" },
@@ -201,7 +293,7 @@ describe("a ledger that cannot be written", () => {
     hostile(
       { sells: ["session"], ledger: failing("updateSession") },
       Effect.fnUntraced(function*({ authority, paid }) {
-        assert.strictEqual(yield* outcome(buy()), "LedgerUnavailable (unspent)")
+        assert.strictEqual(yield* outcome(buy()), "LedgerUnavailable (held)")
         assert.strictEqual(paid().length, 0)
         assert.strictEqual((yield* authority.audit).accounts[0]!.reservedUsd, 0n)
       })
@@ -249,6 +341,41 @@ describe("another rail without proof", () => {
       })
     )
   })
+
+  it.effect("is marked in the ledger where it was used, and there alone; both count", () =>
+    hostile(
+      {
+        nodes: 0,
+        sessionOrigins: ["*"],
+        others: {
+          "a.test": { sells: ["x402", "session"], paid: [halfHonest] },
+          "b.test": { sells: ["x402", "session"], paid: [halfHonest] }
+        }
+      },
+      Effect.fnUntraced(function*() {
+        const bounded = accepting("0.01", "0.01")
+        const purchases = Effect.map(
+          Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases),
+          (all) =>
+            all.map(({ authorizations, purchase: { approvedUsd, delivery, doubleSpend } }) => ({
+              approvedUsd,
+              delivery,
+              doubleSpend,
+              states: authorizations.map(({ state }) => state)
+            }))
+        )
+        assert.strictEqual(yield* outcome(bounded(buy())), "content")
+        assert.strictEqual(yield* outcome(bounded(buy("https://a.test/data"))), "content")
+        assert.strictEqual(yield* outcome(bounded(buy("https://b.test/data"))), "PaymentUncertain (unknown)")
+        assert.deepStrictEqual(yield* purchases, [
+          { approvedUsd: price, delivery: "delivered", doubleSpend: false, states: ["settled"] },
+          { approvedUsd: 2n * price, delivery: "delivered", doubleSpend: true, states: ["unknown", "settled"] },
+          { approvedUsd: price, delivery: "undelivered", doubleSpend: false, states: ["unknown"] }
+        ])
+        // Three may have been taken by x402, and one was drawn on a session of two prices.
+        assert.deepStrictEqual(yield* standing(), { spent: 2n * price, exposed: 3n * price })
+      })
+    ))
 
   it.effect("that fails too does not make the first unspent", () =>
     hostile(

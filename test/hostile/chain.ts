@@ -2,7 +2,7 @@
  * A chain that does as it is told: it holds transfers back, stands still, loses blocks, and its nodes lie.
  */
 import * as Effect from "effect/Effect"
-import { pad, sha256, stringToHex, toEventSelector } from "viem/utils"
+import { pad, sha256, stringToHex, toEventSelector, toFunctionSelector } from "viem/utils"
 
 export const network = "eip155:84532"
 export const token = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
@@ -31,6 +31,8 @@ const used = toEventSelector("AuthorizationUsed(address,bytes32)")
 const canceled = toEventSelector("AuthorizationCanceled(address,bytes32)")
 const transfer = toEventSelector("Transfer(address,address,uint256)")
 
+const balanceOf = toFunctionSelector("balanceOf(address)")
+
 const hex = (value: number | bigint) => `0x${value.toString(16)}`
 const word = (value: string) => pad(value as `0x${string}`, { size: 32 }).toLowerCase()
 
@@ -42,6 +44,8 @@ export class ScriptedChain {
   private readonly stamps: Array<number>
   private uses: ReadonlyArray<Use> = []
   private isHalted = false
+  /** What every account holds, in base units. */
+  balance = 10n ** 12n
   /** How the node of each host behaves. */
   readonly manners = new Map<string, Manner>()
 
@@ -126,6 +130,7 @@ export class ScriptedChain {
       }
       case "eth_call": {
         const [{ data }, at] = params as [{ readonly data: string }, string]
+        if (data.startsWith(balanceOf)) return { result: word(hex(this.balance)) }
         const use = this.find(`0x${data.slice(-64)}`)
         const isUsed = manner !== "blind" && use !== undefined && use.block <= this.numberOf(at, seconds)
         return { result: word(isUsed ? "0x1" : "0x0") }

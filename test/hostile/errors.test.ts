@@ -175,6 +175,23 @@ describe("RateLimited", () => {
         const error = yield* failed(buy())
         assert.strictEqual(shown(error), "RateLimited (unspent)")
         assert.deepInclude(error.reason, { retryAfter: 9_000 })
+        assert.isTrue(error.isRetryable)
+        assert.deepStrictEqual(yield* standing(), { spent: 0n, exposed: 0n })
+      })
+    ))
+
+  it.effect("of an endpoint that may have opened a session before holds its limit, and is not called unspent", () =>
+    hostile(
+      {
+        sells: ["session"],
+        endpoint: ({ nth }) => Effect.succeed(nth === 0 ? "cut" : new Response("{}", { status: 429 }))
+      },
+      Effect.fnUntraced(function*() {
+        const error = yield* failed(buy())
+        assert.strictEqual(shown(error), "Unavailable (held)")
+        assert.deepInclude(error.reason, { service: "session endpoint", status: 429, notSent: false })
+        assert.isFalse(error.isRetryable)
+        assert.deepStrictEqual(yield* standing(), { spent: 0n, exposed: 2n * price })
       })
     ))
 
@@ -314,7 +331,7 @@ describe("the other reasons", () => {
     [
       "ProtocolError is the session endpoint's",
       { sells: ["session"], endpoint: () => Effect.succeed(new Response("<html>", { status: 200 })) },
-      "ProtocolError (unspent)"
+      "ProtocolError (held)"
     ],
     [
       "WalletError signs nothing and holds nothing",
@@ -334,12 +351,26 @@ describe("the other reasons", () => {
       hostile(
         options,
         Effect.fnUntraced(function*() {
-          assert.strictEqual(shown(yield* failed(buy())), expected)
+          const error = yield* failed(buy())
+          assert.strictEqual(shown(error), expected)
+          assert.isFalse(error.isRetryable)
           const { exposed } = yield* standing()
-          if (/WalletError|PolicyDenied|NoPayable/.test(expected)) assert.strictEqual(exposed, 0n)
+          assert.strictEqual(exposed > 0n, error.money === "held" || error.money === "unknown")
         })
       ))
   }
+
+  it.effect("InsufficientFunds says what is missing, where a refusal and the chain agree, and holds the amount", () =>
+    hostile(
+      { paid: [refuses("invalid_exact_evm_insufficient_balance")] },
+      Effect.fnUntraced(function*({ chain }) {
+        chain.balance = 9_999n
+        const error = yield* failed(buy())
+        assert.strictEqual(shown(error), "InsufficientFunds (held)")
+        assert.deepInclude(error.reason, { needed: price, available: 9_999n })
+        assert.deepStrictEqual(yield* standing(), { spent: 0n, exposed: price })
+      })
+    ))
 
   it.effect("PaymentUncertain of a wallet that cannot sign again is reconciled, and not sent again", () =>
     hostile(

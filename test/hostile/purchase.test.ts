@@ -171,9 +171,20 @@ describe("somebody else's retry", () => {
       ))
   }
 
-  it.effect("103: is charged three times at most by a merchant that takes and never delivers, and then the origin is closed", () =>
+  it.effect("103: is charged once by a merchant that takes and never answers, however often it is asked", () =>
     hostile(
       { paid: [takes(cuts)] },
+      Effect.fnUntraced(function*({ chain }) {
+        for (let n = 0; n < 3; n++) {
+          assert.strictEqual(yield* outcome(patiently(stubborn)), "PaidUndelivered (spent)")
+        }
+        assert.deepStrictEqual(chain.moved, [price])
+      })
+    ))
+
+  it.effect("103: is charged three times at most by one that answers and never delivers, and then the origin is closed", () =>
+    hostile(
+      { paid: [takes(status(500))] },
       Effect.fnUntraced(function*({ chain }) {
         for (let n = 0; n < 3; n++) yield* outcome(patiently(stubborn))
         assert.strictEqual(yield* outcome(buy()), "PolicyDenied (unspent)")
@@ -246,7 +257,7 @@ describe("an interruption", () => {
       ))
   }
 
-  it.effect("104: while the body is read is the caller's own end of it", () => {
+  it.effect("104: while the body is read breaks it, and the next request gets it for the same payment", () => {
     const stalls: Step = ({ receipt }) =>
       new Response(
         new ReadableStream({
@@ -256,13 +267,15 @@ describe("an interruption", () => {
         { headers: receipt() }
       )
     return hostile(
-      { paid: [takes(stalls)] },
-      Effect.fnUntraced(function*() {
+      { paid: [takes(stalls), replays] },
+      Effect.fnUntraced(function*({ chain }) {
         const fiber = yield* Effect.forkChild(request())
         yield* pass("1 second")
         yield* Fiber.interrupt(fiber)
+        assert.deepStrictEqual(yield* deliveries, ["broken"])
+        assert.strictEqual(yield* outcome(buy()), "content")
         assert.deepStrictEqual(yield* deliveries, ["delivered"])
-        assert.deepStrictEqual(yield* standing(), { spent: price, exposed: 0n })
+        assert.deepStrictEqual(chain.moved, [price])
       })
     )
   })

@@ -146,7 +146,8 @@ describe("a merchant that lies about a token session", () => {
         assert.strictEqual(yield* outcome(crawl(buy())), "content")
         assert.deepStrictEqual(chain.moved, [price])
         assert.strictEqual((yield* authority.audit).moved.size, 0)
-        assert.deepStrictEqual((yield* sessions).map((it) => it.spentUsd), [0n])
+        // Only the final figure of a session proves that no debit comes late.
+        assert.isTrue((yield* sessions).every((it) => it.state === "closed" && it.spentUsd === 0n))
       })
     ))
 
@@ -160,16 +161,31 @@ describe("a merchant that lies about a token session", () => {
       })
     ))
 
-  it.effect("86: keeps a draw whose answer was lost, while the endpoint is away, and knows it at the end", () =>
-    hostile(
+  it.effect("86: keeps a draw whose answer was lost, while the endpoint is away, and knows it at the end", () => {
+    let away = true
+    return hostile(
       session({
         paid: [honest, takes(cuts), honest],
-        endpoint: ({ honest, request }) => request.method === "GET" ? Effect.succeed("cut") : honest
+        endpoint: ({ honest, request }) => away && request.method !== "POST" ? Effect.succeed("cut") : honest
       }),
       Effect.fnUntraced(function*() {
         yield* crawl(buy())
         assert.strictEqual(yield* outcome(crawl(buy())), "PaymentUncertain (unknown)")
         assert.deepStrictEqual((yield* sessions).map((it) => it.spentUsd), [price])
+        away = false
+        yield* sweep
+        assert.deepStrictEqual((yield* sessions).map((it) => it.spentUsd), [2n * price])
+      })
+    )
+  })
+
+  it.effect("pays once when a debit comes after the answer that said there was none", () =>
+    hostile(
+      { sells: ["session", "x402"], paid: [(sale) => sale.token === undefined ? honest(sale) : debitsLate(sale)] },
+      Effect.fnUntraced(function*({ moved }) {
+        assert.strictEqual(yield* outcome(crawl(buy())), "content")
+        yield* pass("5 minutes")
+        assert.strictEqual(yield* moved, price)
       })
     ))
 
@@ -258,6 +274,7 @@ describe("a merchant that lies about a token session", () => {
         yield* crawl(buy())
         assert.strictEqual(yield* outcome(crawl(buy())), "PaymentRejected (unspent)")
         assert.isAtMost(openings(world), 2)
+        assert.isTrue((yield* sessions).every((it) => it.state === "closed"))
         assert.strictEqual(yield* world.moved, price)
       })
     ))
@@ -268,6 +285,13 @@ const takesTwice = (then: Step): Step => (sale) =>
   Effect.flatMap(sale.take(2n * price), () => Effect.succeed(then(sale) as Reply))
 
 const unavailable: Step = withoutReceipt(503)
+
+/** Answers that it is unavailable, and has the token debited half a minute later. */
+const debitsLate: Step = (sale) =>
+  Effect.as(
+    Effect.forkDetach(Effect.andThen(Effect.sleep("30 seconds"), Effect.ignore(sale.take()))),
+    unavailable(sale) as Reply
+  )
 
 describe("a credential that goes where it should not", () => {
   it.effect("67: attaches the token to the routes that were sold for it, and to no other", () =>
@@ -351,7 +375,7 @@ describe("a session endpoint that lies", () => {
       hostile(
         session({ endpoint: opening(change) }),
         Effect.fnUntraced(function*(world) {
-          assert.strictEqual(yield* outcome(crawl(buy())), "ProtocolError (unspent)")
+          assert.strictEqual(yield* outcome(crawl(buy())), "ProtocolError (held)")
           assert.strictEqual(world.paid().length, 0)
           assert.strictEqual(closings(world), isDeleted === undefined ? 0 : 1)
           assert.isTrue(world.calls.every((it) => /^https:\/\/pay\.test\/session(\/sess_[\w-]+)?$/.test(it.url)))
@@ -369,7 +393,7 @@ describe("a session endpoint that lies", () => {
           Effect.succeed(new Response(null, { status: 307, headers: { location: "https://evil.test/session" } }))
       }),
       Effect.fnUntraced(function*(world) {
-        assert.strictEqual(yield* outcome(crawl(buy())), "ProtocolError (unspent)")
+        assert.strictEqual(yield* outcome(crawl(buy())), "ProtocolError (held)")
         assert.isTrue(world.seen.every((it) => it.url.startsWith(origin)))
       })
     ))
@@ -414,13 +438,62 @@ describe("a session endpoint that lies", () => {
     hostile(
       session({ endpoint: () => Effect.succeed("cut") }),
       Effect.fnUntraced(function*() {
-        assert.strictEqual(yield* outcome(crawl(buy())), "Unavailable (unspent)")
+        assert.strictEqual(yield* outcome(crawl(buy())), "Unavailable (held)")
         yield* pass("1 hour")
         yield* sweep
         assert.deepStrictEqual(yield* states, ["open unknown (presumed)"])
         yield* pass("2 hours")
         yield* sweep
         assert.deepStrictEqual(yield* states, ["open presumed (presumed)"])
+      })
+    ))
+
+  const silences: ReadonlyArray<readonly [string, () => Reply, bigint]> = [
+    ["429", () => new Response("{}", { status: 429 }), 0n],
+    ["503", () => new Response("{}", { status: 503 }), 50n * price],
+    ["a cut connection", () => "cut", 50n * price]
+  ]
+  for (const [name, reply, exposed] of silences) {
+    it.effect(`closes no merchant that can be paid otherwise, and holds one limit at most: ${name}`, () => {
+      let isAway = true
+      return hostile(
+        {
+          sells: ["session", "x402"],
+          endpoint: ({ honest }) => isAway ? Effect.sync(reply) : honest
+        },
+        Effect.fnUntraced(function*({ chain }) {
+          const long = Payment.with({ expect: 100 })
+          for (let n = 0; n < 10; n++) assert.strictEqual(yield* outcome(long(buy())), "content")
+          assert.deepStrictEqual(chain.moved, Array.from({ length: 10 }, () => price))
+          assert.deepStrictEqual(yield* standing(), { spent: 10n * price, exposed })
+          isAway = false
+          yield* sweep
+          assert.deepStrictEqual(yield* standing(), { spent: 10n * price, exposed: 0n })
+          assert.strictEqual(yield* outcome(long(buy())), "content", "over a session, now that one can be opened")
+          assert.deepStrictEqual(chain.moved.length, 10)
+          assert.deepStrictEqual((yield* sessions).at(-1), { limitUsd: 45n * price, spentUsd: price, state: "live" })
+        })
+      )
+    })
+  }
+
+  it.effect("holds the limit of a renewal that it did not answer, and nothing else that fails is called unspent", () =>
+    hostile(
+      session({
+        paid: [honest, expires],
+        endpoint: ({ honest, nth, request }) =>
+          request.method === "POST" && nth > 0 ? Effect.succeed("cut") : honest
+      }),
+      Effect.fnUntraced(function*() {
+        const long = Payment.with({ expect: 100 })
+        yield* long(buy())
+        const error = yield* failure(long(buy()))
+        assert.strictEqual(`${error.reason._tag} (${error.money})`, "Unavailable (held)")
+        assert.isFalse(error.isRetryable)
+        assert.deepStrictEqual(yield* standing(), { spent: price, exposed: 495_000n })
+        assert.strictEqual(yield* outcome(long(buy())), "Unavailable (unspent)", "nothing more is held for the next one")
+        yield* sweep
+        assert.deepStrictEqual(yield* standing(), { spent: price, exposed: 0n })
       })
     ))
 

@@ -11,7 +11,7 @@ import * as Payment from "../../src/Payment.ts"
 import { honest, type Reply, type Sale, takes } from "./merchant.ts"
 import * as World from "./world.ts"
 
-const { buy, get, hostile, origin, outcome, patiently, price, standing } = World
+const { buy, failure, get, hostile, origin, outcome, patiently, price, standing } = World
 
 const credentialHeaders = ["authorization", "payment-authorization", "payment-signature", "x-payment", "sign-in-with-x"]
 
@@ -103,11 +103,12 @@ describe("a redirect", () => {
     hostile(
       {
         unpaid: redirects(307, "https://evil.test/data"),
-        others: { "evil.test": {} },
+        others: { "evil.test": { unpaid: ({ demand }) => demand({}, { resource: { url: World.url } }) } },
         transformClient: HttpClient.followRedirects(3)
       },
       Effect.fnUntraced(function*({ signatures }) {
-        assert.strictEqual(yield* outcome(buy()), "PolicyDenied (unspent)")
+        const { reason } = yield* failure(buy())
+        assert.deepInclude(reason, { _tag: "PolicyDenied", rule: "redirected" })
         assert.strictEqual(signatures(), 0)
       })
     ))

@@ -37,6 +37,20 @@ describe("claims in memory", () => {
       assert.deepStrictEqual([yield* take(claims), yield* take(claims)], ["owed", "taken"])
     }))
 
+  it.effect("are not taken by a look", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      const look = claims.look("payment")
+      assert.deepStrictEqual([yield* look, yield* look, yield* take(claims), yield* look], [
+        "fresh",
+        "fresh",
+        "fresh",
+        "taken"
+      ])
+      yield* claims.leave("payment", "owed")
+      assert.deepStrictEqual([yield* look, yield* take(claims)], ["owed", "owed"])
+    }))
+
   it.effect("are forgotten when their payment is void, unless it is being served", () =>
     Effect.gen(function*() {
       const claims = yield* Claims.memory

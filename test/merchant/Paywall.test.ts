@@ -12,6 +12,7 @@ import {
 } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Asset from "../../src/Asset.ts"
+import type * as Claims from "../../src/merchant/Claims.ts"
 import * as Facilitator from "../../src/merchant/Facilitator.ts"
 import * as Paywall from "../../src/merchant/Paywall.ts"
 import * as SessionAuthority from "../../src/merchant/SessionAuthority.ts"
@@ -353,18 +354,22 @@ const settled: Facilitator.Settlement = { success: true, transaction: "0x1", net
 const pending: Facilitator.Settlement = { ...settled, success: false, errorReason: "settlement_pending" }
 const lost = Effect.fail(new Facilitator.SettlementUnknown({ detail: "no answer" }))
 
+interface ShopOptions extends Pick<Paywall.X402Options, "claims" | "flow"> {
+  readonly handler?: typeof answer
+  readonly verify?: Facilitator.Facilitator["Service"]["verify"]
+}
+
 /** A shop whose facilitator settles as it is told, in order; the last one repeats. */
-const shop = (
-  script: ReadonlyArray<Settling>,
-  options: { readonly flow?: "authorization" | "upfront"; readonly handler?: typeof answer } = {}
-) =>
+const shop = (script: ReadonlyArray<Settling>, options: ShopOptions = {}) =>
   HttpRouter.serve(Paywall.route("GET", "/data", terms, options.handler ?? answer), { disableLogger: true }).pipe(
-    Layer.provideMerge(Paywall.layer({ ways: [Paywall.x402({ accepts: [{ asset, payTo }], flow: options.flow })] })),
+    Layer.provideMerge(Paywall.layer({
+      ways: [Paywall.x402({ accepts: [{ asset, payTo }], flow: options.flow, claims: options.claims })]
+    })),
     Layer.provide(Layer.effect(
       Facilitator.Facilitator,
       Effect.map(Ref.make(script), (left) =>
         Facilitator.Facilitator.of({
-          verify: () => Effect.succeed({ isValid: true }),
+          verify: options.verify ?? (() => Effect.succeed({ isValid: true })),
           settle: () =>
             Effect.flatten(Ref.modify(left, ([first, ...rest]) => [first!, rest.length === 0 ? [first!] : rest])),
           supported: Effect.succeed({ kinds: [] })
@@ -373,22 +378,24 @@ const shop = (
     Layer.provideMerge(Layer.mergeAll(Runs.layer, NodeHttpServer.layerTest))
   )
 
-const unsigned = {
+const signedBy = (byte: string, validBefore = "4000000000") => ({
   [V2.paymentHeader]: V2.encodePayment({
     accepted: { scheme: "exact", network: asset.network, amount: "10000", asset: asset.address, payTo },
     payload: {
-      signature: `0x${"11".repeat(65)}`,
+      signature: `0x${byte.repeat(65)}`,
       authorization: {
         from: "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
         to: payTo,
         value: "10000",
         validAfter: "0",
-        validBefore: "4000000000",
+        validBefore,
         nonce: `0x${"22".repeat(32)}`
       }
     }
   })
-}
+})
+
+const unsigned = signedBy("11")
 
 const statuses = (times: number) =>
   Effect.map(
@@ -463,7 +470,80 @@ describe("a paywall whose facilitator fails", () => {
     }))
 })
 
+describe("a payment whose nonce others know", () => {
+  for (const flow of ["authorization", "upfront"] as const) {
+    it.effect(`is answered while a forged copy of it is verified, and the copy gets nothing (${flow})`, () =>
+      Effect.gen(function*() {
+        const verifying = yield* Deferred.make<void>()
+        const release = yield* Deferred.make<void>()
+        const verify = ({ paymentPayload }: Facilitator.Submission) =>
+          JSON.stringify(paymentPayload).includes("ff".repeat(65))
+            ? Deferred.succeed(verifying, undefined).pipe(
+              Effect.andThen(Deferred.await(release)),
+              Effect.as({ isValid: false, invalidReason: "invalid_exact_evm_signature" })
+            )
+            : Effect.succeed({ isValid: true })
+        yield* Effect.gen(function*() {
+          const forger = yield* Effect.forkChild(get("/data", signedBy("ff")))
+          yield* Deferred.await(verifying)
+          assert.deepStrictEqual(yield* statuses(1), [200])
+          yield* Deferred.succeed(release, undefined)
+          const refused = yield* Fiber.join(forger)
+          assert.strictEqual(refused.status, 402)
+          assert.strictEqual(demandV2(refused).error, "invalid_exact_evm_signature")
+        }).pipe(Effect.provide(shop([Effect.succeed(settled)], { flow, verify })))
+      }))
+  }
+
+  it.effect("is still owed its answer after forged copies of it, whatever validity they claim", () =>
+    Effect.gen(function*() {
+      const failed: Facilitator.Settlement = { ...pending, errorReason: "invalid_exact_evm_signature" }
+      const script = [lost, lost, Effect.succeed(failed), Effect.succeed(settled)]
+      yield* Effect.gen(function*() {
+        assert.deepStrictEqual(yield* statuses(1), [503])
+        assert.strictEqual((yield* get("/data", signedBy("ff", "1"))).status, 402)
+        assert.deepStrictEqual(yield* statuses(2), [200, 402])
+      }).pipe(Effect.provide(shop(script)))
+    }))
+})
+
 describe("a paywall that settles upfront", () => {
+  it.effect("sells no payment again that was settled before the paywall was started", () =>
+    Effect.gen(function*() {
+      const used = yield* Ref.make(false)
+      const verify = () =>
+        Effect.map(Ref.get(used), (isUsed) =>
+          isUsed
+            ? { isValid: false, invalidReason: "invalid_exact_evm_nonce_already_used" }
+            : { isValid: true })
+      const settle = Effect.as(Ref.set(used, true), settled)
+      const statusesOfNewShop = Effect.provide(
+        statuses(1),
+        Layer.fresh(shop([settle], { flow: "upfront", verify }))
+      )
+      assert.deepStrictEqual([yield* statusesOfNewShop, yield* statusesOfNewShop], [[200], [402]])
+    }))
+
+  it.effect("sells no payment whose validity is over, since its claim may be forgotten, unless it is owed", () =>
+    Effect.gen(function*() {
+      const over = signedBy("11", "60")
+      const forgetting = (found: Claims.Found) =>
+        Effect.succeed<Claims.Claims>({
+          look: () => Effect.succeed(found),
+          take: () => Effect.succeed(found),
+          leave: () => Effect.void
+        })
+      const statusOf = (found: Claims.Found) =>
+        Effect.map(get("/data", over), ({ status }) => status).pipe(
+          Effect.provide(shop([Effect.succeed(settled)], { flow: "upfront", claims: forgetting(found) }))
+        )
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual(yield* statusOf("fresh"), 200)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* statusOf("fresh"), 402)
+      assert.strictEqual(yield* statusOf("owed"), 200)
+    }))
+
   it.effect("says so, and owes the answer where the handler refused after the money was taken", () =>
     Effect.gen(function*() {
       assert.strictEqual(

@@ -12,8 +12,10 @@ import * as Asset from "../../src/Asset.ts"
 import type * as Chain from "../../src/Chain.ts"
 import { Offer } from "../../src/Offer.ts"
 import { ChainError } from "../../src/PaymentError.ts"
+import * as Policy from "../../src/Policy.ts"
 import { Plan } from "../../src/Rails.ts"
 import * as Eip3009 from "../../src/rails/Eip3009.ts"
+import type * as ExactEvm from "../../src/rails/ExactEvm.ts"
 import * as Wallet from "../../src/Wallet.ts"
 import * as exact from "./exact.ts"
 
@@ -208,6 +210,19 @@ describe("ExactEvm", () => {
         const rail = yield* exact.railWith({ maxValidity: "2 minutes" })
         const plan = yield* rail.plan(exact.offerV2({ maxTimeoutSeconds: 300 }), exact.context)
         assert.strictEqual(plan.spendableUntil, 120_000)
+      }))
+
+    it.effect("never is valid for longer than the policy allows, nor for too short to be settled, whatever the option says", () =>
+      Effect.gen(function*() {
+        const validity = (maxValidity: ExactEvm.Options["maxValidity"]) =>
+          Effect.gen(function*() {
+            const rail = yield* exact.railWith({ maxValidity })
+            const plan = yield* rail.plan(exact.offerV2({ maxTimeoutSeconds: 31_536_000 }), exact.context)
+            return plan.spendableUntil! / 1000
+          })
+        assert.strictEqual(yield* validity("1 day"), Policy.maxValiditySeconds)
+        assert.strictEqual(yield* validity("Infinity"), Policy.maxValiditySeconds)
+        assert.strictEqual(yield* validity("1 second"), Policy.minValiditySeconds)
       }))
 
     it.effect("refuses what the rail does not accept", () =>

@@ -423,6 +423,20 @@ describe("TokenSession.establish", () => {
       assert.strictEqual((yield* failure(() => new Response(null, { status: 204 })))._tag, "ProtocolError")
     }))
 
+  it.effect("takes a refusal for proof only if every earlier attempt was answered", () =>
+    Effect.gen(function*() {
+      const failure = (...replies: readonly [Reply, ...ReadonlyArray<Reply>]) =>
+        Effect.flip(patiently(establish())).pipe(Effect.provide(scripted(...replies).layer))
+      const limited = json(429, {}, { "retry-after": "3" })
+      assert.deepInclude(yield* failure(json(503, {}), limited), { _tag: "RateLimited", retryAfter: 3000 })
+      assert.deepInclude(yield* failure(json(503, {}), json(403, {})), { _tag: "PaymentRejected", status: 403 })
+      for (const lost of ["reset", "hangs", json(408, {}), json(502, {}), json(504, {})] as const) {
+        for (const [status, refusal] of [[429, limited], [403, json(403, {})]] as const) {
+          assert.deepInclude(yield* failure(lost, refusal), { _tag: "Unavailable", status, notSent: false })
+        }
+      }
+    }))
+
   it.effect("refuses a plan that was written for another endpoint", () => {
     const server = scripted(json(201, granted))
     return Effect.gen(function*() {

@@ -6,21 +6,26 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import { Exited, status } from "../Exit.ts"
+import { DemoFailed } from "../demo/DemoFailed.ts"
 import * as Output from "../Output.ts"
+import * as Report from "../Report.ts"
 
 /** Loaded when it is asked for: it needs a chain and a compiler that nothing else does. */
-const load = Effect.tryPromise(() => import("../demo/Demo.ts"))
+const load = Effect.tryPromise({
+  try: () => import("../demo/Demo.ts"),
+  catch: () =>
+    new DemoFailed({
+      what: "The demo could not be loaded",
+      why: "it needs the optional packages @foundry-rs/anvil and solc"
+    })
+})
 
 const run = Effect.fnUntraced(function*(input: { readonly requests: number; readonly blockTime: number }) {
   const json = yield* Output.Json
-  const ended = (message: string) =>
-    Effect.andThen(Output.note(message), Effect.fail(new Exited({ status: status.failed })))
-  const demo = yield* Effect.catch(
-    load,
-    () => ended("The demo needs the optional packages @foundry-rs/anvil and solc, and could not load them")
+  return yield* load.pipe(
+    Effect.flatMap((demo) => demo.run({ ...input, json })),
+    Effect.catch((error) => Report.failed(error, json))
   )
-  return yield* Effect.catch(demo.run({ ...input, json }), (error) => ended(error.message))
 })
 
 /**

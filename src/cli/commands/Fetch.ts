@@ -23,7 +23,7 @@ import * as Session from "../../Session.ts"
 import * as Transport from "../../Transport.ts"
 import type { Agents } from "../Agents.ts"
 import * as Asked from "../Asked.ts"
-import { Interrupted } from "../Exit.ts"
+import { bug, Interrupted, Stopped } from "../Exit.ts"
 import * as Output from "../Output.ts"
 import * as Paid from "../Paid.ts"
 import * as Quoted from "../Quoted.ts"
@@ -77,16 +77,23 @@ const headersJson = Effect.map(
     )
 )
 
-/** Something may have been paid, and the content is not here: no ordinary failure. */
-const orUndelivered = Effect.fnUntraced(function*<E>(since: number, error: E) {
-  const paid = yield* Paid.since(since)
-  return Option.isSome(paid) && !Paid.isDelivered(paid.value) ? Paid.undelivered(paid.value) : error
-})
+/** Something may have been paid, and the content is not where it was wanted: no ordinary failure. */
+const failed = (since: number, json: boolean, error: Report.Failure) =>
+  error._tag === "PaymentError" ? Report.failedWithBudget(error, json) : Effect.matchEffect(Paid.since(since), {
+    onFailure: (unreadable) => Report.failedWithBudget(unreadable, json, "unknown"),
+    onSuccess: (paid) =>
+      Option.isNone(paid)
+        ? Report.failedWithBudget(error, json)
+        : Paid.isDelivered(paid.value)
+        ? Report.failedWithBudget(error, json, "spent")
+        : Report.failedWithBudget(Paid.undelivered(paid.value), json)
+  })
 
 const interrupted = Effect.fnUntraced(function*(since: number, json: boolean) {
-  const error = yield* orUndelivered(since, undefined)
-  if (error === undefined) return
-  const { status } = yield* Effect.flip(Report.failedWithBudget(error, json))
+  const isTold = yield* Effect.flatMap(Output.Told, Ref.get)
+  const paid = yield* Paid.since(since)
+  if (isTold || Option.isNone(paid)) return
+  const { status } = yield* Effect.flip(failed(since, json, new Stopped()))
   yield* Effect.flatMap(Interrupted, Ref.set(status))
 })
 
@@ -147,10 +154,8 @@ const run = Effect.fnUntraced(function*(input: Input) {
   const since = yield* Clock.currentTimeMillis
   return yield* Effect.scoped(fetchNow(input, since)).pipe(
     Effect.ensuring(closeSessions),
-    Effect.catchTags({
-      HttpClientError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail),
-      PlatformError: (error) => Effect.flatMap(orUndelivered(since, error), Effect.fail)
-    }),
+    Effect.catch((error) => failed(since, json, error)),
+    Effect.catchDefect((defect) => failed(since, json, bug(defect))),
     Effect.onInterrupt(() => interrupted(since, json))
   )
 })

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import * as Output from "../Output.ts"
 
 /**
  * @category services
@@ -19,18 +20,21 @@ export class Screen extends Context.Service<Screen, {
   /** A result, for good. */
   readonly say: (text: string) => Effect.Effect<void>
   /** The one document on stdout. */
-  readonly document: (json: unknown) => Effect.Effect<void>
+  readonly document: (json: Output.JsonObject) => Effect.Effect<void>
   /** What is going on. */
   readonly note: (text: string) => Effect.Effect<void>
   /** How far something has come: replaces the last of these on a terminal; elsewhere shows every fifth, and the last. */
   readonly progress: (text: string, done: number, of: number) => Effect.Effect<void>
 }>()("effect-mpp/cli/demo/Screen") {
   /** With `quiet`, stdout is kept free for a document, and results go to stderr as well. */
-  static readonly layer = (options: { readonly quiet: boolean }): Layer.Layer<Screen, never, Stdio.Stdio> =>
+  static readonly layer = (
+    options: { readonly quiet: boolean }
+  ): Layer.Layer<Screen, never, Stdio.Stdio | Output.Told> =>
     Layer.effect(
       Screen,
       Effect.gen(function*() {
         const stdio = yield* Stdio.Stdio
+        const context = yield* Effect.context<Stdio.Stdio | Output.Told>()
         const terminal = yield* stdio.stderrIsTerminal
         const live = yield* Ref.make(false)
 
@@ -42,7 +46,8 @@ export class Screen extends Context.Service<Screen, {
         yield* Effect.addFinalizer(() => clear)
         return Screen.of({
           say: (text) => Effect.andThen(clear, (options.quiet ? stderr : stdout)(`${text}\n`)),
-          document: (json) => Effect.andThen(clear, stdout(`${JSON.stringify(json, undefined, 2)}\n`)),
+          document: (json) =>
+            clear.pipe(Effect.andThen(Output.printJson(json)), Effect.ignore, Effect.provide(context)),
           note: (text) => Effect.andThen(clear, stderr(`${text}\n`)),
           progress: (text, done, of) =>
             terminal

@@ -3,6 +3,7 @@ import { toFacilitatorEvmSigner } from "@x402/evm"
 import { ExactEvmScheme } from "@x402/evm/exact/facilitator"
 import { ExactEvmSchemeV1 } from "@x402/evm/exact/v1/facilitator"
 import { Context, Effect, Layer, Redacted } from "effect"
+import { setTimeout } from "node:timers/promises"
 import { createPublicClient, createWalletClient, http } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { baseSepolia } from "viem/chains"
@@ -14,9 +15,10 @@ export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x4
   "test/interop/OfficialFacilitator"
 ) {
   static readonly layer = (
-    { pollingInterval = 25, ...options }: {
+    { impatient = false, ...options }: {
       readonly confirmationTimeoutMs?: number
-      readonly pollingInterval?: number
+      /** Asks for a receipt every millisecond: for chains that make a block for every transaction. */
+      readonly impatient?: boolean
     } = {}
   ) =>
     Layer.effect(
@@ -26,7 +28,7 @@ export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x4
         const account = privateKeyToAccount(Redacted.value(accounts[0]!.privateKey), {
           nonceManager: createNonceManager({ source: jsonRpc() })
         })
-        const connection = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval }
+        const connection = { chain: baseSepolia, transport: http(rpcUrl), pollingInterval: 25 }
         const reads = createPublicClient(connection)
         const writes = createWalletClient({ ...connection, account })
         const signer = toFacilitatorEvmSigner({
@@ -36,7 +38,16 @@ export class OfficialFacilitator extends Context.Service<OfficialFacilitator, x4
           verifyTypedData: (args) => reads.verifyTypedData(args as never),
           writeContract: (args) => writes.writeContract(args as never),
           sendTransaction: (args) => writes.sendTransaction(args as never),
-          waitForTransactionReceipt: (args) => reads.waitForTransactionReceipt(args)
+          // viem's own waiting misses a block that comes while it looks, the likelier the more often it looks
+          waitForTransactionReceipt: impatient
+            ? async ({ hash }) => {
+              for (;;) {
+                const receipt = await reads.getTransactionReceipt({ hash }).catch(() => undefined)
+                if (receipt !== undefined) return receipt
+                await setTimeout(1)
+              }
+            }
+            : (args) => reads.waitForTransactionReceipt(args)
         }, options)
         return new x402Facilitator()
           .register(network as `eip155:${string}`, new ExactEvmScheme(signer))
