@@ -74,6 +74,11 @@ export interface Options<E = never, R = never, LE = never, LR = never> {
   readonly rpc?: { readonly [network: string]: string | ReadonlyArray<string> }
   /** How the agent names itself, and the name of its budget window. Default: `default`. */
   readonly agentId?: string
+  /**
+   * Prefixes of paths below which every route has the same tariff (`/v1/data/`): a live session's token goes out with the
+   * first request to each of them.
+   */
+  readonly attach?: ReadonlyArray<string>
   /** Hooks that must sit below payment: retries of single sends, proxies, time-outs. */
   readonly transformClient?: (client: HttpClient.HttpClient) => HttpClient.HttpClient
   /** Members of `RequestInit` for a client that is made of `fetch`. */
@@ -92,10 +97,11 @@ const assemble = <E, R, LE, LR, BE>(parts: {
   readonly rails: Layer.Layer<never, E, R>
   readonly ledger: Layer.Layer<Ledger.Ledger, LE, LR>
   readonly agentId: string
+  readonly attach: ReadonlyArray<string> | undefined
   readonly sweep: boolean
 }) => {
   const payments = Payment.layer({ agent: parts.agentId }).pipe(
-    Layer.provideMerge(Session.layer),
+    Layer.provideMerge(Session.layer({ attach: parts.attach })),
     Layer.provideMerge(parts.rails),
     Layer.provideMerge(Rails.Rails.layer),
     Layer.provideMerge(parts.ledger)
@@ -159,6 +165,7 @@ export const layer = <E = never, R = never, LE = never, LR = never>(options: Opt
     rails: options.rails,
     ledger: options.ledger ?? Ledger.layerMemory(),
     agentId: options.agentId ?? "default",
+    attach: options.attach,
     sweep: options.sweep ?? true
   }) as never
 }
@@ -210,6 +217,7 @@ export const layerConfigWith = <LE = never, LR = never>(
         rails: railsConfig,
         ledger: options.ledger ?? Ledger.layerMemory(),
         agentId: options.agentId ?? agentId,
+        attach: options.attach,
         sweep: options.sweep ?? true
       })
     })

@@ -111,13 +111,8 @@ export const isNotSent = (error: unknown): boolean => {
   }
 }
 
-/**
- * The same failure as one that proves nothing: its request may have left before it failed.
- *
- * @category mapping
- * @since 0.1.0
- */
-export const mayHaveLeft = (error: HttpError): HttpError =>
+/** The same failure as one that proves nothing. */
+const mayHaveLeft = (error: HttpError): HttpError =>
   isNotSent(error)
     ? new HttpClientError.HttpClientError({
       reason: new HttpClientError.TransportError({
@@ -127,6 +122,16 @@ export const mayHaveLeft = (error: HttpError): HttpError =>
       })
     })
     : error
+
+/**
+ * The failure of a request that was sent, as one that proves nothing if a redirect was followed: a client that follows them
+ * reports the URL of its last hop.
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const afterHops = (error: HttpError, sent: Request): HttpError =>
+  error.request.url === sent.url ? error : mayHaveLeft(error)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Attempts
@@ -144,7 +149,7 @@ const Attempts = Context.Reference<Attempts | undefined>("effect-mpp/Sent/Attemp
 })
 
 /** Thrown, since neither a retry nor a repeat goes on after a defect: they would send a credential again. */
-class SentBefore extends Data.TaggedError("SentBefore")<{ readonly outcome: Outcome }> {}
+class SentBefore extends Data.TaggedError("SentBefore") {}
 
 const lost = (request: Request): Outcome =>
   Effect.fail(
@@ -153,9 +158,9 @@ const lost = (request: Request): Outcome =>
     })
   )
 
-const provesThatNothingLeft = (exit: Exit.Exit<unknown, HttpError>): boolean =>
+const provesThatNothingLeft = (exit: Exit.Exit<unknown, HttpError>, request: Request): boolean =>
   exit._tag === "Failure" &&
-  exit.cause.reasons.every((reason) => reason._tag === "Fail" && isNotSent(reason.error))
+  exit.cause.reasons.every((reason) => reason._tag === "Fail" && isNotSent(afterHops(reason.error, request)))
 
 /** Notes of each attempt whether it may have left, and attempts no credential again that may have. */
 const watchAttempts = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
@@ -163,13 +168,11 @@ const watchAttempts = (client: HttpClient.HttpClient): HttpClient.HttpClient =>
     Effect.flatMap(Attempts, (attempts) => {
       if (attempts === undefined) return attempt
       const before = attempts.outcome
-      if (before !== undefined && credentialsOf(request.headers).length > 0) {
-        return Effect.die(new SentBefore({ outcome: before }))
-      }
+      if (before !== undefined && credentialsOf(request.headers).length > 0) return Effect.die(new SentBefore())
       const underway = attempts.outcome = lost(request)
       return Effect.onExit(attempt, (exit) =>
         Effect.sync(() => {
-          if (!provesThatNothingLeft(exit)) {
+          if (!provesThatNothingLeft(exit, request)) {
             attempts.outcome = Exit.isSuccess(exit)
               ? exit
               : Option.match(Exit.findErrorOption(exit), { onNone: () => underway, onSome: Effect.fail })
@@ -189,11 +192,13 @@ export const transformOnce = (
   client: HttpClient.HttpClient,
   transform: (client: HttpClient.HttpClient) => HttpClient.HttpClient
 ): HttpClient.HttpClient =>
-  HttpClient.transformResponse(transform(watchAttempts(client)), (send) =>
+  HttpClient.transform(transform(watchAttempts(client)), (send, request) =>
     Effect.suspend(() => {
       const attempts: Attempts = { outcome: undefined }
       return send.pipe(
-        Effect.catchDefect((defect) => defect instanceof SentBefore ? defect.outcome : Effect.die(defect)),
+        Effect.catchDefect((defect) =>
+          defect instanceof SentBefore ? attempts.outcome ?? lost(request) : Effect.die(defect)
+        ),
         Effect.mapError((error) => attempts.outcome === undefined ? error : mayHaveLeft(error)),
         Effect.provideService(Attempts, attempts)
       )

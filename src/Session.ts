@@ -124,7 +124,9 @@ interface State {
 const keyOf = (agent: string, origin: string, rail: Rails.Rail, ops: Rails.SessionOps, offer: Offer) =>
   [agent, origin, rail.name, ops.key(offer)].join("\n")
 
-const nameOf = ({ agent, method, origin, path }: Route) => [agent, origin, method, path].join("\n")
+/** A prefix that the program listed stands for all paths below it. */
+const nameOf = ({ agent, method, origin, path }: Route, prefixes: ReadonlyArray<string>) =>
+  [agent, origin, method, prefixes.find((prefix) => path.startsWith(prefix)) ?? path].join("\n")
 
 const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> => {
   const rest = new Map(map)
@@ -132,7 +134,7 @@ const without = <V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<strin
   return rest
 }
 
-const make = Effect.gen(function*() {
+const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
   const ledger = yield* Ledger.Ledger
   const establish = yield* Establish.make
   const closing = yield* Closing.make
@@ -234,7 +236,7 @@ const make = Effect.gen(function*() {
     cover: Effect.fnUntraced(function*(route) {
       const { live, routes } = yield* Ref.get(state)
       if (live.size === 0) return Option.none()
-      const seen = routes.get(nameOf(route))
+      const seen = routes.get(nameOf(route, prefixes))
       const session = seen && live.get(seen.live.key)
       if (seen === undefined || session === undefined) return Option.none()
       const now = yield* Clock.currentTimeMillis
@@ -251,14 +253,14 @@ const make = Effect.gen(function*() {
       }),
     learn: (route, cover) =>
       Ref.update(state, (now) => {
-        const name = nameOf(route)
+        const name = nameOf(route, prefixes)
         const known = now.routes.get(name)
         if (known?.live.key === cover.live.key && known.offer.units === cover.offer.units) return now
         const routes = new Map(now.routes)
         if (routes.size >= maxRoutes) routes.delete(routes.keys().next().value!)
         return { ...now, routes: routes.set(name, cover) }
       }),
-    forget: (route) => Ref.update(state, (now) => ({ ...now, routes: without(now.routes, nameOf(route)) })),
+    forget: (route) => Ref.update(state, (now) => ({ ...now, routes: without(now.routes, nameOf(route, prefixes)) })),
     expire: (live) => close(live, "closing"),
     suspect: (live) => close(live, "suspect"),
     find: (id) =>
@@ -272,8 +274,8 @@ const make = Effect.gen(function*() {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<
-  Session,
-  never,
-  Ledger.Ledger | Budget.Budget | SecureRandom.SecureRandom
-> = Layer.effect(Session, make)
+export const layer = (options: {
+  /** Prefixes of paths below which every route has the same tariff: a session attaches first to all of them. */
+  readonly attach?: ReadonlyArray<string> | undefined
+} = {}): Layer.Layer<Session, never, Ledger.Ledger | Budget.Budget | SecureRandom.SecureRandom> =>
+  Layer.effect(Session, make(options.attach ?? []))

@@ -66,7 +66,7 @@ interface Paying {
  * @since 0.1.0
  */
 export const markPaying = <Client extends object>(client: Client, through: HttpClient.HttpClient): Client =>
-  Object.defineProperty(client, sendsThrough, { value: through })
+  Object.defineProperty(client, sendsThrough, { value: through, configurable: true })
 
 /**
  * Names of the headers that can carry a credential, a receipt or a demand. They are redacted in spans, and wherever headers
@@ -139,8 +139,7 @@ const foreign = (error: unknown, request: Request): HttpError =>
 /** Errors and responses outlive the request, and are printed by fibers that know nothing of our redaction. */
 const sealError = (failure: unknown, sent: Request): HttpError => {
   const error = HttpClientError.isHttpClientError(failure) ? failure : foreign(failure, sent)
-  // a client that follows redirects reports the URL of its last hop
-  const known = error.request.url === sent.url ? error : Sent.mayHaveLeft(error)
+  const known = Sent.afterHops(error, sent)
   const request = withoutCredential(known.request)
   return request === known.request ? known : withRequest(known, request)
 }

@@ -14,8 +14,11 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
 import * as Tracer from "effect/Tracer"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
@@ -381,6 +384,156 @@ describe("Transport", () => {
           failingWith(errorWith(refused)).execute(HttpClientRequest.setUrl(request, "https://b.test/"))
         )
         assert.isFalse(Transport.isNotSent(yield* Effect.flip(Transport.make(following).get("https://a.test/"))))
+        const lost = HttpClient.make((request) =>
+          failingWith("unused").execute(HttpClientRequest.setUrl(request, "not a url"))
+        )
+        assert.isFalse(Transport.isNotSent(yield* Effect.flip(Transport.make(lost).get("https://a.test/"))))
+      }))
+  })
+
+  describe("a hook below payment", () => {
+    type Attempt = "reset" | "refused" | "hang" | number
+
+    /** A server that behaves as it is told, attempt by attempt, and the statuses and requests that it saw. */
+    const server = (script: ReadonlyArray<Attempt>) => {
+      const seen: Array<Headers.Headers> = []
+      const client = HttpClient.make((request) => {
+        const attempt = script[seen.length]
+        seen.push(request.headers)
+        if (attempt === "hang") return Effect.never
+        if (typeof attempt === "number") {
+          return Effect.succeed(HttpClientResponse.fromWeb(request, new Response("body", { status: attempt })))
+        }
+        const code = attempt === "refused" ? "ECONNREFUSED" : "ECONNRESET"
+        return failingWith(errorWith({ code, syscall: "connect" })).execute(request)
+      })
+      return { client, seen }
+    }
+
+    const send = Effect.fnUntraced(function*(
+      script: ReadonlyArray<Attempt>,
+      transformClient: Transport.Options["transformClient"],
+      request = HttpClientRequest.setHeader(
+        HttpClientRequest.get("https://a.test/"),
+        "authorization",
+        `Payment ${secret}`
+      )
+    ) {
+      const { client, seen } = server(script)
+      const fiber = yield* Effect.forkChild(Effect.result(Transport.make(client, { transformClient }).execute(request)))
+      yield* TestClock.adjust("1 minute")
+      const result = yield* Fiber.join(fiber)
+      return { result, attempts: seen.length }
+    })
+
+    const retryTimes = (times: number) => (client: HttpClient.HttpClient) => HttpClient.retry(client, { times })
+    const retryTransientTimes = (times: number) => (client: HttpClient.HttpClient) =>
+      HttpClient.retryTransient(client, { times })
+
+    const statusOf = (result: Result.Result<HttpClientResponse.HttpClientResponse, unknown>) =>
+      Result.match(result, { onFailure: () => 0, onSuccess: ({ status }) => status })
+
+    it.effect("hands back the answer that a credential got, however often it would retry", () =>
+      Effect.gen(function*() {
+        const retries = [
+          (client: HttpClient.HttpClient) => HttpClient.retryTransient(client, { schedule: Schedule.forever }),
+          retryTransientTimes(3),
+          (client: HttpClient.HttpClient) => HttpClient.retry(HttpClient.filterStatusOk(client), { times: 3 })
+        ]
+        for (const retry of retries) {
+          const { attempts, result } = yield* send([503, 200], retry)
+          assert.deepStrictEqual({ attempts, status: statusOf(result) }, { attempts: 1, status: 503 })
+          assert.strictEqual(yield* Result.getOrThrow(result).text, "body")
+        }
+      }))
+
+    it.effect("hands back the failure of a credential that may have left, which is no proof that it did not", () =>
+      Effect.gen(function*() {
+        const { attempts, result } = yield* send(["reset", 200], retryTimes(3))
+        assert.strictEqual(attempts, 1)
+        assert.isTrue(Result.isFailure(result) && !Transport.isNotSent(result.failure))
+        assert.include(inspect(result, { depth: 10 }), "ECONNRESET")
+        assert.notInclude(printed(result), secret)
+      }))
+
+    it.effect("does not send a credential again that was given up while it was under way", () =>
+      Effect.gen(function*() {
+        const impatient = (client: HttpClient.HttpClient) =>
+          HttpClient.retry(
+            HttpClient.transform(client, (attempt, request) =>
+              Effect.timeoutOrElse(attempt, {
+                duration: "1 second",
+                orElse: () => failingWith(new Error("timeout")).execute(request)
+              })),
+            { times: 3 }
+          )
+        const { attempts, result } = yield* send(["hang", 200], impatient)
+        assert.strictEqual(attempts, 1)
+        assert.isTrue(Result.isFailure(result) && !Transport.isNotSent(result.failure))
+        assert.notInclude(printed(result), secret)
+        const hedging = (client: HttpClient.HttpClient) =>
+          HttpClient.transformResponse(
+            client,
+            (attempt) => Effect.raceFirst(attempt, Effect.delay(attempt, "1 second"))
+          )
+        assert.strictEqual((yield* send(["hang", 200], hedging)).attempts, 1)
+      }))
+
+    it.effect("may retry a credential whose connection was refused, until it may have left", () =>
+      Effect.gen(function*() {
+        const retry = retryTransientTimes(5)
+        const served = yield* send(["refused", "refused", 200], retry)
+        assert.deepStrictEqual([served.attempts, statusOf(served.result)], [3, 200])
+        const failed = yield* send(["refused", 503, 200], retry)
+        assert.deepStrictEqual([failed.attempts, statusOf(failed.result)], [2, 503])
+        const refused = yield* send(["refused", "refused", "refused"], retryTimes(2))
+        assert.isTrue(Result.isFailure(refused.result) && Transport.isNotSent(refused.result.failure))
+      }))
+
+    it.effect("may retry what carries no credential of ours", () =>
+      Effect.gen(function*() {
+        const free = HttpClientRequest.get("https://a.test/")
+        for (const request of [free, HttpClientRequest.bearerToken(free, "own")]) {
+          const { attempts, result } = yield* send(
+            [503, "reset", 200],
+            retryTransientTimes(5),
+            request
+          )
+          assert.deepStrictEqual([attempts, statusOf(result)], [3, 200])
+        }
+      }))
+
+    it.effect("carries no credential along a redirect that it follows", () =>
+      Effect.gen(function*() {
+        const seen: Array<string> = []
+        const client = HttpClient.make((request) => {
+          seen.push(request.url)
+          return Effect.succeed(
+            HttpClientResponse.fromWeb(
+              request,
+              new Response(null, { status: 307, headers: { location: "https://b.test/" } })
+            )
+          )
+        })
+        const transport = Transport.make(client, { transformClient: HttpClient.followRedirects(3) })
+        assert.strictEqual((yield* transport.execute(credentialed("https://a.test/"))).status, 307)
+        assert.deepStrictEqual(seen, ["https://a.test/"])
+      }))
+
+    it.effect("that fails with an error of its own fails as a transport does, and shows no credential", () =>
+      Effect.gen(function*() {
+        const impatient = (client: HttpClient.HttpClient) =>
+          HttpClient.transformResponse(client, Effect.timeout("1 second")) as HttpClient.HttpClient
+        const { result } = yield* send(["hang"], impatient)
+        assert.isTrue(Result.isFailure(result))
+        if (Result.isFailure(result)) {
+          assert.strictEqual(result.failure.reason._tag, "TransportError")
+          assert.include(result.failure.message, "TimeoutError")
+          assert.isFalse(Transport.isNotSent(result.failure))
+        }
+        const leaking = (client: HttpClient.HttpClient) =>
+          HttpClient.transform(client, (_, request) => Effect.fail({ request } as never)) as HttpClient.HttpClient
+        assert.notInclude(printed(yield* send([], leaking)), secret)
       }))
   })
 

@@ -181,7 +181,10 @@ const checkPrices = (before: World, after: World) => {
       const authorized = it.holdUsd + it.drawUsd
       return (it.state === "settled" && isProof(it)) || it.spentUsd > authorized ? it.spentUsd : authorized
     })
-    assert.isTrue(sum(takable) <= purchase.approvedUsd, `${takable.join()} can be taken, ${purchase.approvedUsd} is approved`)
+    assert.isTrue(
+      sum(takable) <= purchase.approvedUsd,
+      `${takable.join()} can be taken, ${purchase.approvedUsd} is approved`
+    )
     if (then?.authorizations.some((it) => it.state !== "released") && !purchase.doubleSpend) {
       assert.strictEqual(purchase.approvedUsd, then.purchase.approvedUsd, "another price while the first can be taken")
     }

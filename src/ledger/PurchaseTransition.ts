@@ -110,7 +110,9 @@ export const authorize = (begun: Begun | undefined, draft: Purchase, authorizati
     return before + more <= purchase.approvedUsd
       ? Result.succeed(purchase)
       : Result.fail(
-        `$${formatUsd(more)} more were to be authorised for a purchase for which $${formatUsd(before)} can be taken, and ` +
+        `$${formatUsd(more)} more were to be authorised for a purchase for which $${
+          formatUsd(before)
+        } can be taken, and ` +
           `its approved price is $${formatUsd(purchase.approvedUsd)}`
       )
   })

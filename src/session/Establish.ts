@@ -124,8 +124,10 @@ export const make = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
 
   const standings = (limits: ReadonlyArray<Budget.Limit>) =>
-    Effect.forEach(limits, (limit) =>
-      Effect.map(ledger.standing(limit.counter, limit.windowMillis), (standing) => ({ limit, ...standing })))
+    Effect.forEach(
+      limits,
+      (limit) => Effect.map(ledger.standing(limit.counter, limit.windowMillis), (standing) => ({ limit, ...standing }))
+    )
 
   /** The limit that leaves least for a session, its own ceiling among them. */
   const exceeded = (standings: ReadonlyArray<Budget.Standing>, requested: bigint) => {

@@ -1,5 +1,6 @@
 /**
- * Layers for tests of programs that pay. Local chains are in `effect-mpp/testing/chain`, since they need optional peers.
+ * Layers for tests of programs that pay. Local chains are modules of their own (`effect-mpp/testing/chain/Evm`),
+ * since they need optional peers.
  *
  * @since 0.1.0
  */

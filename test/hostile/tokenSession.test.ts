@@ -294,6 +294,21 @@ const debitsLate: Step = (sale) =>
   )
 
 describe("a credential that goes where it should not", () => {
+  it.effect("attaches the token to every path below a prefix that the program listed", () =>
+    hostile(
+      session({ attach: ["/items/"] }),
+      Effect.fnUntraced(function*({ seen }) {
+        for (const path of ["/items/1", "/items/2", "/other"]) yield* crawl(get(`${origin}${path}`))
+        assert.deepStrictEqual(seen.map((it) => [new URL(it.url).pathname, it.token !== undefined]), [
+          ["/items/1", false],
+          ["/items/1", true],
+          ["/items/2", true],
+          ["/other", false],
+          ["/other", true]
+        ])
+      })
+    ))
+
   it.effect("67: attaches the token to the routes that were sold for it, and to no other", () =>
     hostile(
       session({ unpaid: (sale) => sale.url.pathname === "/free" ? new Response("{}") : sale.demand() }),
@@ -481,8 +496,7 @@ describe("a session endpoint that lies", () => {
     hostile(
       session({
         paid: [honest, expires],
-        endpoint: ({ honest, nth, request }) =>
-          request.method === "POST" && nth > 0 ? Effect.succeed("cut") : honest
+        endpoint: ({ honest, nth, request }) => request.method === "POST" && nth > 0 ? Effect.succeed("cut") : honest
       }),
       Effect.fnUntraced(function*() {
         const long = Payment.with({ expect: 100 })
@@ -491,7 +505,11 @@ describe("a session endpoint that lies", () => {
         assert.strictEqual(`${error.reason._tag} (${error.money})`, "Unavailable (held)")
         assert.isFalse(error.isRetryable)
         assert.deepStrictEqual(yield* standing(), { spent: price, exposed: 495_000n })
-        assert.strictEqual(yield* outcome(long(buy())), "Unavailable (unspent)", "nothing more is held for the next one")
+        assert.strictEqual(
+          yield* outcome(long(buy())),
+          "Unavailable (unspent)",
+          "nothing more is held for the next one"
+        )
         yield* sweep
         assert.deepStrictEqual(yield* standing(), { spent: price, exposed: 0n })
       })

@@ -76,6 +76,8 @@ export interface Options extends Merchant.Shop {
   readonly assets?: ReadonlyArray<Asset.Asset>
   /** Where sessions may be opened. Default: at the merchant. */
   readonly sessionOrigins?: ReadonlyArray<string>
+  /** Prefixes of paths that share one tariff. */
+  readonly attach?: ReadonlyArray<string>
   readonly ledger?: (inner: Ledger.Ledger["Service"]) => Ledger.Ledger["Service"]
   readonly transformClient?: (client: HttpClient.HttpClient) => HttpClient.HttpClient
   readonly wallet?: Layer.Layer<Wallet.Wallet, unknown>
@@ -297,6 +299,7 @@ export const hostile = (
       assets: options.assets ?? [],
       rpc: { [network]: rpcs.slice(0, options.nodes ?? 1) },
       sweep: false,
+      ...(options.attach === undefined ? {} : { attach: options.attach }),
       ...(options.transformClient === undefined ? {} : { transformClient: options.transformClient })
     }).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, client)))
 
