@@ -11,37 +11,17 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
-import * as Demand from "./Demand.ts"
-import type { Exchange } from "./Exchange.ts"
+import type { Answered, Exchange } from "./Exchange.ts"
 import * as Ledger from "./Ledger.ts"
+import * as Outcome from "./Outcome.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
 import type { End } from "./ResponseBody.ts"
 import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
-
-/**
- * What came of an authorisation.
- *
- * - `Content`: the answer is what was bought.
- * - `Void`: proven that it takes no money; another one may be made, for the reason given.
- * - `Again`: a draw that is proven unspent may be repeated, after waiting as the reason says.
- * - `Expired`: the session's token ran out, and the draw is proven unspent.
- * - `Stop`: nothing more may be signed for this purchase.
- *
- * @category models
- * @since 0.1.0
- */
-export type Outcome<A> =
-  | { readonly _tag: "Content"; readonly value: A }
-  | { readonly _tag: "Void"; readonly reason: PaymentError.Reason; readonly answer: Option.Option<A> }
-  | { readonly _tag: "Again"; readonly reason: PaymentError.RateLimited | PaymentError.Unavailable }
-  | { readonly _tag: "Expired"; readonly reason: PaymentError.TokenExpired }
-  | { readonly _tag: "Stop"; readonly reason: PaymentError.Reason; readonly money: PaymentError.Money }
 
 /**
  * One authorisation to carry out for an exchange.
@@ -62,24 +42,21 @@ export interface Attempt<A, E, R> {
 /** A server may settle in the last moment, and needs a while to say so. */
 const answerMarginMillis = 10_000
 
+/** Whoever else answered for the merchant says nothing of the money. */
+const fromElsewhere = { status: 399, headers: {}, body: undefined }
+
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** What the rest of this module knows of the last answer. */
-interface Seen {
-  readonly status: number | undefined
-  readonly merchantText: string | undefined
-  readonly evidence: Rails.Evidence
+/** An attempt that is under way: where it may be interrupted, and since when. */
+interface UnderWay<A, E, R> extends Attempt<A, E, R> {
+  readonly restore: Restore
+  readonly since: bigint
+  /** It was settled before, and is asked for once more: it stays settled, whatever the merchant says now. */
+  readonly settled: boolean
 }
 
-const encodeEvidence = Schema.encodeSync(Schema.toCodecJson(Schema.Array(Rails.Evidence)))
-
-/**
- * Evidence as it stands in errors and in the command line's output.
- *
- * @category formatting
- * @since 0.1.0
- */
-export const evidenceJson = (evidence: ReadonlyArray<Rails.Evidence>): Schema.Json => encodeEvidence(evidence)
+/** Whether an authorisation took the money, cannot take it, or nobody knows. */
+type Finding = "void" | "settled" | "open"
 
 /**
  * Makes the runner of attempts; it needs the ledger and the sessions, and a scope for what goes on in the background.
@@ -92,14 +69,78 @@ export const make = Effect.gen(function*() {
   const session = yield* Session.Session
   const scope = yield* Effect.scope
 
+  // -------------------------------------------------------------------------------------------------------------------
+  // Written down
+  // -------------------------------------------------------------------------------------------------------------------
+
   /** Money may have moved: a ledger that fails now is reported, and must not hide what the merchant answered. */
   const note = (write: Effect.Effect<void, PaymentError.LedgerUnavailable>) =>
     Effect.catch(write, (error) => Effect.logError("a payment's outcome could not be written", error.message))
 
-  /**
-   * Asks chain or authority, and writes down what they say. `Unknown` stands for no answer.
-   */
-  const reconcile = Effect.fnUntraced(function*<A, E, R>(attempt: Attempt<A, E, R>) {
+  const judged = <A, E, R>(
+    { authorization, settled }: UnderWay<A, E, R>,
+    state: "rejected" | "unknown" | "released",
+    evidence: Rails.Evidence
+  ) => settled ? Effect.void : note(ledger.judged(authorization.id, { state, evidence }))
+
+  const undelivered = ({ purchase }: { readonly purchase: string }) => note(ledger.delivered(purchase, "undelivered"))
+
+  const counted = <A, E, R>({ rail, since }: UnderWay<A, E, R>, outcome: Telemetry.Outcome, spent = 0n) =>
+    Effect.flatMap(Clock.monotonicTimeNanos, (now) => Telemetry.count(rail.name, outcome, spent, now - since))
+
+  /** Runs what may be interrupted. If it is, the authorisation stays held and is reconciled later. */
+  const interruptible = <B, E2, R2, A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    effect: Effect.Effect<B, E2, R2>
+  ): Effect.Effect<Exit.Exit<B, E2>, never, R2> =>
+    Effect.flatMap(Effect.exit(attempt.restore(effect)), (exit) => {
+      if (Exit.isSuccess(exit) || !(Cause.hasInterrupts(exit.cause) || Cause.hasDies(exit.cause))) {
+        return Effect.succeed(exit)
+      }
+      const { evidence } = Outcome.nothingSeen("interrupted after sending")
+      return judged(attempt, "unknown", evidence).pipe(
+        Effect.andThen(undelivered(attempt)),
+        Effect.andThen(Effect.failCause(exit.cause as Cause.Cause<never>))
+      )
+    })
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Endings
+  // -------------------------------------------------------------------------------------------------------------------
+
+  const content = <A, E, R>({ exchange, purchase }: UnderWay<A, E, R>, value: A) => {
+    const ended = (end: End) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
+    return note(ledger.delivered(purchase, "delivering")).pipe(
+      Effect.andThen(exchange.watch(value, ended)),
+      Effect.map((value) => ({ _tag: "Content", value }) as const)
+    )
+  }
+
+  const paidUndelivered = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
+    const { asset, authorization: { plan }, rail } = attempt
+    yield* undelivered(attempt)
+    yield* counted(attempt, "undelivered", Amount.toUsd({ asset, units: plan.units }))
+    return { _tag: "Stop", reason: Outcome.undelivered(rail.name, seen), money: "spent" } as const
+  })
+
+  const uncertain = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
+    yield* undelivered(attempt)
+    yield* counted(attempt, "uncertain")
+    return { _tag: "Stop", reason: Outcome.uncertain(attempt.authorization.plan, seen), money: "unknown" } as const
+  })
+
+  const nothingSpent = <A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    reason: PaymentError.Reason,
+    answer: Option.Option<A> = Option.none()
+  ) => Effect.as(counted(attempt, "void"), { _tag: "Void", reason, answer } as const)
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Found out
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** Asks chain or authority, and writes down what they say. */
+  const reconcile = Effect.fnUntraced(function*<A, E, R>(attempt: Attempt<A, E, R>): Effect.fn.Return<Finding> {
     const { asset, authorization, live, rail } = attempt
     if (Option.isSome(live)) {
       const resolution = yield* Effect.orElseSucceed(
@@ -114,232 +155,191 @@ export const make = Effect.gen(function*() {
     return verdict.value._tag === "Void" ? "void" : "settled"
   })
 
-  const carry = Effect.fnUntraced(
-    function*<A, E, R>(
-      attempt: Attempt<A, E, R>,
-      restore: Restore,
-      sentBefore: boolean
-    ): Effect.fn.Return<Outcome<A>, never, R> {
-      const { asset, authorization, exchange, live, purchase, rail } = attempt
-      const { id, plan } = authorization
-      const usd = Amount.toUsd({ asset, units: plan.units })
-      const policy = yield* RetryPolicy
-      const wait = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
-      // What is settled and asked for once more stays settled, whatever the merchant says now.
-      const known = authorization.state === "settled"
-      const judged = (state: "rejected" | "unknown" | "released", evidence: Rails.Evidence) =>
-        known ? Effect.void : note(ledger.judged(id, { state, evidence }))
-      const undelivered = note(ledger.delivered(purchase, "undelivered"))
+  const finding = <A, E, R>(attempt: UnderWay<A, E, R>) =>
+    Effect.map(interruptible(attempt, reconcile(attempt)), (exit) => Exit.isSuccess(exit) ? exit.value : "open")
 
-      /** Runs what may be interrupted. If it is, the authorisation stays held and is reconciled later. */
-      const interruptible = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
-        Effect.flatMap(
-          Effect.exit(restore(effect)),
-          (exit) =>
-            Exit.isFailure(exit) && (Cause.hasInterrupts(exit.cause) || Cause.hasDies(exit.cause))
-              ? judged("unknown", new Rails.Evidence({ rank: "presumed", what: "interrupted after sending" })).pipe(
-                Effect.andThen(undelivered),
-                Effect.andThen(Effect.failCause(exit.cause as Cause.Cause<never>))
-              )
-              : Effect.succeed(exit as Exit.Exit<B, E2>)
-        )
+  /** The answer says nothing of the money: it is unknown until somebody who knows was asked. */
+  const findOut = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    seen: Outcome.Seen,
+    reason: PaymentError.Reason,
+    answer?: Option.Option<A>
+  ): Effect.fn.Return<Outcome.Outcome<A>> {
+    yield* judged(attempt, "unknown", seen.evidence)
+    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
+    switch (yield* finding(attempt)) {
+      case "void":
+        return yield* nothingSpent(attempt, reason, answer)
+      case "settled":
+        return yield* paidUndelivered(attempt, seen)
+      case "open":
+        return yield* uncertain(attempt, seen)
+    }
+  })
 
-      const since = yield* Clock.monotonicTimeNanos
-      const done = (outcome: Telemetry.Outcome, spent = 0n) =>
-        Effect.flatMap(Clock.monotonicTimeNanos, (now) => Telemetry.count(rail.name, outcome, spent, now - since))
-
-      const paidUndelivered = (seen: Seen) =>
-        Effect.gen(function*() {
-          yield* undelivered
-          yield* done("undelivered", usd)
-          const reason = new PaymentError.PaidUndelivered({
-            rail: rail.name,
-            evidence: evidenceJson([seen.evidence]),
-            ...optional(seen)
-          })
-          return { _tag: "Stop", reason, money: "spent" } as const
-        })
-
-      const uncertain = (seen: Seen) =>
-        Effect.gen(function*() {
-          yield* undelivered
-          yield* done("uncertain")
-          const reason = new PaymentError.PaymentUncertain({
-            rail: rail.name,
-            evidence: evidenceJson([seen.evidence]),
-            ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
-            ...optional(seen)
-          })
-          return { _tag: "Stop", reason, money: "unknown" } as const
-        })
-
-      const nothingSpent = (reason: PaymentError.Reason, answer: Option.Option<A>) =>
-        Effect.as(done("void"), { _tag: "Void", reason, answer } as const)
-
-      const find = (seen: Seen, reason: PaymentError.Reason, answer: Option.Option<A>) =>
-        Effect.gen(function*() {
-          yield* judged("unknown", seen.evidence)
-          if (known) return yield* paidUndelivered(seen)
-          const found = yield* interruptible(reconcile(attempt))
-          const state = Exit.isSuccess(found) ? found.value : "open"
-          return state === "void"
-            ? yield* nothingSpent(reason, answer)
-            : state === "settled"
-            ? yield* paidUndelivered(seen)
-            : yield* uncertain(seen)
-        })
-
-      /** Waits as the schedule of the reason says; false when it says no more. */
-      const waited = (reason: PaymentError.RateLimited | PaymentError.Unavailable) =>
-        Effect.map(
-          interruptible(reason._tag === "RateLimited" ? wait.RateLimited(reason) : wait.Unavailable(reason)),
-          (exit) => Exit.isSuccess(exit) && exit.value
-        )
-
-      const slept = (millis: number) => Effect.map(interruptible(Effect.sleep(millis)), Exit.isSuccess)
-
-      const expired = (seen: Seen, keeper: Session.Live) =>
-        Effect.gen(function*() {
-          yield* judged("unknown", seen.evidence)
-          const found = yield* interruptible(reconcile(attempt))
-          const state = Exit.isSuccess(found) ? found.value : "open"
-          if (state === "settled") return yield* paidUndelivered(seen)
-          if (state === "open") return yield* uncertain(seen)
-          const reason = new PaymentError.TokenExpired({ session: keeper.id, expiredAt: keeper.handle.expiresAt })
-          return { _tag: "Expired", reason } as const
-        })
-
-      const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan), "Rail.sign", {
-        attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
-        captureStackTrace: false
-      }))
-      if (signed._tag === "Failure") {
-        // The first copy of what cannot be signed again may be on its way all the same.
-        if (sentBefore) {
-          const evidence = new Rails.Evidence({ rank: "presumed", what: "could not be signed again" })
-          return yield* find({ status: undefined, merchantText: undefined, evidence }, signed.failure, Option.none())
-        }
-        yield* judged("released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
-        return yield* nothingSpent(signed.failure, Option.none())
-      }
-      const { envelopes } = signed.success
-
-      let envelope = 0
-      let left = sentBefore
-      while (true) {
-        const sent = yield* interruptible(
-          inTime(plan, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
-        )
-        if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
-          const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
-          const notSent = !left && Option.exists(failure, exchange.isNotSent)
-          const reason = new PaymentError.Unavailable({ service: "merchant", notSent })
-          if (!notSent) left = true
-          // What did not leave can be sent again whatever the method; what may have left, only if it can be repeated
-          // without a second charge.
-          const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && plan.kind !== "draw")
-          if (mayRepeat && (yield* waited(reason))) continue
-          const evidence = new Rails.Evidence({ rank: "presumed", what: notSent ? "not sent" : "no answer" })
-          if (notSent) {
-            yield* judged("released", evidence)
-            return yield* nothingSpent(reason, Option.none())
-          }
-          const unanswered: Seen = { status: undefined, merchantText: undefined, evidence }
-          return again(reason, yield* find(unanswered, reason, Option.none()))
-        }
-        left = true
-        const { elsewhere, value } = sent.value.value
-        // Whoever else answered for the merchant says nothing of the money.
-        const answer = Option.isSome(elsewhere)
-          ? { status: 399, headers: {}, body: undefined }
-          : sent.value.value.answer
-        const now = yield* Clock.currentTimeMillis
-        const verdict = rail.judge(plan, answer, now)
-        const said = () => words(attempt, answer, verdict, now)
-
-        switch (verdict._tag) {
-          case "Settled": {
-            const spentUsd = Amount.toUsd({ asset, units: verdict.units })
-            if (!known) yield* note(ledger.judged(id, { state: "settled", spentUsd, evidence: verdict.evidence }))
-            if (Option.isSome(live) && verdict.evidence.mismatch === true) {
-              yield* Effect.forkIn(note(session.suspect(live.value)), scope)
-            }
-            if (!verdict.content) return yield* paidUndelivered(said().seen)
-            yield* done("paid", spentUsd)
-            return yield* content(value)
-          }
-          case "Void": {
-            yield* judged("released", verdict.evidence)
-            return yield* nothingSpent(said().refusal, Option.some(value))
-          }
-          case "Rejected": {
-            const { refusal, seen } = said()
-            if (known) return yield* paidUndelivered(seen)
-            yield* judged("rejected", verdict.evidence)
-            const found = yield* interruptible(reconcile(attempt))
-            const state = Exit.isSuccess(found) ? found.value : "open"
-            if (state === "void") return yield* nothingSpent(refusal, Option.some(value))
-            if (state === "settled") return yield* paidUndelivered(seen)
-            const lacks = yield* interruptible(Rails.shortage(rail, plan, asset))
-            yield* undelivered
-            yield* done("rejected")
-            const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
-            return { _tag: "Stop", reason, money: "held" } as const
-          }
-          case "Unknown": {
-            if (verdict.content) {
-              yield* judged("unknown", verdict.evidence)
-              // A draw is found out about when its session is closed: there is no need to close it for this.
-              if (Option.isNone(live)) yield* Effect.forkIn(reconcile(attempt), scope)
-              yield* done("paid")
-              return yield* content(value)
-            }
-            const { outage, refusal, seen } = said()
-            switch (verdict.next._tag) {
-              case "envelope": {
-                envelope++
-                if (envelope < envelopes.length) continue
-                return yield* find(seen, refusal, Option.some(value))
-              }
-              case "renew":
-                return Option.isSome(live)
-                  ? yield* expired(seen, live.value)
-                  : yield* find(seen, refusal, Option.some(value))
-              case "resend": {
-                const { after } = verdict.next
-                // A settlement under way is asked after until the rail says that time is up; an outage, as scheduled.
-                const pause = answer.status === 402 && after !== undefined ? slept(after) : waited(outage)
-                if (plan.kind !== "draw" && exchange.repeatable && (yield* pause)) continue
-                return again(outage, yield* find(seen, outage, Option.some(value)))
-              }
-              case "reconcile":
-                return yield* find(seen, refusal, Option.some(value))
-            }
-          }
-        }
-      }
-
-      /** A second draw is a second debit; it may follow the first only because that one is proven unspent. */
-      function again(reason: PaymentError.RateLimited | PaymentError.Unavailable, outcome: Outcome<A>): Outcome<A> {
-        return outcome._tag === "Void" && plan.kind === "draw" && exchange.repeatable
-          ? { _tag: "Again", reason }
-          : outcome
-      }
-
-      function content(value: A) {
-        const ended = (end: End) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
-        return note(ledger.delivered(purchase, "delivering")).pipe(
-          Effect.andThen(exchange.watch(value, ended)),
-          Effect.map((value) => ({ _tag: "Content", value }) as const)
-        )
+  const refused = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    { refusal, seen }: ReturnType<typeof Outcome.words>,
+    answer: Option.Option<A>
+  ): Effect.fn.Return<Outcome.Outcome<A>> {
+    const { asset, authorization: { plan }, rail } = attempt
+    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
+    yield* judged(attempt, "rejected", seen.evidence)
+    switch (yield* finding(attempt)) {
+      case "void":
+        return yield* nothingSpent(attempt, refusal, answer)
+      case "settled":
+        return yield* paidUndelivered(attempt, seen)
+      case "open": {
+        const lacks = yield* interruptible(attempt, Rails.shortage(rail, plan, asset))
+        yield* undelivered(attempt)
+        yield* counted(attempt, "rejected")
+        const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
+        return { _tag: "Stop", reason, money: "held" }
       }
     }
-  )
+  })
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Sent and judged
+  // -------------------------------------------------------------------------------------------------------------------
+
+  const sign = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, sentBefore: boolean) {
+    const { authorization: { plan }, purchase, rail } = attempt
+    const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan), "Rail.sign", {
+      attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
+      captureStackTrace: false
+    }))
+    if (signed._tag === "Success") return signed.success
+    // The first copy of what cannot be signed again may be on its way all the same.
+    if (sentBefore) {
+      return yield* findOut(attempt, Outcome.nothingSeen("could not be signed again"), signed.failure)
+    }
+    yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+    return yield* nothingSpent(attempt, signed.failure)
+  })
+
+  const carry = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    sentBefore: boolean
+  ): Effect.fn.Return<Outcome.Outcome<A>, never, R> {
+    const { asset, authorization: { id, plan }, exchange, live, rail } = attempt
+    const policy = yield* RetryPolicy
+    const schedules = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
+    const isDraw = plan.kind === "draw"
+
+    const signed = yield* sign(attempt, sentBefore)
+    if ("_tag" in signed) return signed
+    const { envelopes } = signed
+
+    /** Waits as the schedule of the reason says; false when it says no more. */
+    const waited = (reason: Outcome.Outage) =>
+      Effect.map(
+        interruptible(
+          attempt,
+          reason._tag === "RateLimited" ? schedules.RateLimited(reason) : schedules.Unavailable(reason)
+        ),
+        (exit) => Exit.isSuccess(exit) && exit.value
+      )
+
+    /** A second draw is a second debit; it may follow the first only because that one is proven unspent. */
+    const orAgain = (reason: Outcome.Outage, outcome: Outcome.Outcome<A>): Outcome.Outcome<A> =>
+      outcome._tag === "Void" && isDraw && exchange.repeatable ? { _tag: "Again", reason } : outcome
+
+    let envelope = 0
+    let left = sentBefore
+    while (true) {
+      const sent = yield* interruptible(
+        attempt,
+        inTime(plan, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
+      )
+      if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
+        const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
+        const notSent = !left && Option.exists(failure, exchange.isNotSent)
+        const reason = new PaymentError.Unavailable({ service: "merchant", notSent })
+        if (!notSent) left = true
+        // What did not leave can be sent again whatever the method; what may have left, only if it can be repeated without
+        // a second charge.
+        const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && !isDraw)
+        if (mayRepeat && (yield* waited(reason))) continue
+        const seen = Outcome.nothingSeen(notSent ? "not sent" : "no answer")
+        if (!notSent) return orAgain(reason, yield* findOut(attempt, seen, reason))
+        yield* judged(attempt, "released", seen.evidence)
+        return yield* nothingSpent(attempt, reason)
+      }
+      left = true
+      const { value } = sent.value.value
+      const answer = answerOf(sent.value.value)
+      const now = yield* Clock.currentTimeMillis
+      const verdict = rail.judge(plan, answer, now)
+      if (verdict._tag === "Settled" && verdict.content) {
+        const spentUsd = Amount.toUsd({ asset, units: verdict.units })
+        if (!attempt.settled) yield* settle(attempt, spentUsd, verdict.evidence)
+        yield* counted(attempt, "paid", spentUsd)
+        return yield* content(attempt, value)
+      }
+      if (verdict._tag === "Unknown" && verdict.content) {
+        yield* judged(attempt, "unknown", verdict.evidence)
+        // A draw is found out about when its session is closed: there is no need to close it for this.
+        if (Option.isNone(live)) yield* Effect.forkIn(reconcile(attempt), scope)
+        yield* counted(attempt, "paid")
+        return yield* content(attempt, value)
+      }
+      const words = Outcome.words(plan, answer, verdict, now)
+      const { outage, refusal, seen } = words
+      switch (verdict._tag) {
+        case "Settled": {
+          if (!attempt.settled) {
+            yield* settle(attempt, Amount.toUsd({ asset, units: verdict.units }), verdict.evidence)
+          }
+          return yield* paidUndelivered(attempt, seen)
+        }
+        case "Void": {
+          yield* judged(attempt, "released", verdict.evidence)
+          return yield* nothingSpent(attempt, refusal, Option.some(value))
+        }
+        case "Rejected":
+          return yield* refused(attempt, words, Option.some(value))
+        case "Unknown": {
+          if (verdict.next._tag === "envelope" && ++envelope < envelopes.length) continue
+          if (verdict.next._tag === "resend") {
+            const { after } = verdict.next
+            // A settlement under way is asked after until the rail says that time is up; an outage, as scheduled.
+            const pause = answer.status === 402 && after !== undefined
+              ? Effect.map(interruptible(attempt, Effect.sleep(after)), Exit.isSuccess)
+              : waited(outage)
+            if (!isDraw && exchange.repeatable && (yield* pause)) continue
+            return orAgain(outage, yield* findOut(attempt, seen, outage, Option.some(value)))
+          }
+          if (verdict.next._tag === "renew" && Option.isSome(live)) {
+            const { handle, id } = live.value
+            const reason = new PaymentError.TokenExpired({ session: id, expiredAt: handle.expiresAt })
+            const outcome = yield* findOut(attempt, seen, reason)
+            return outcome._tag === "Void" ? { _tag: "Expired", reason } : outcome
+          }
+          return yield* findOut(attempt, seen, refusal, Option.some(value))
+        }
+      }
+    }
+
+    function settle({ live }: UnderWay<A, E, R>, spentUsd: bigint, evidence: Rails.Evidence) {
+      const written = note(ledger.judged(id, { state: "settled", spentUsd, evidence }))
+      return Option.isSome(live) && evidence.mismatch === true
+        ? Effect.andThen(written, Effect.forkIn(note(session.suspect(live.value)), scope))
+        : written
+    }
+  })
+
+  const start = <A, E, R>(attempt: Attempt<A, E, R>, restore: Restore, sentBefore: boolean) =>
+    Effect.flatMap(
+      Clock.monotonicTimeNanos,
+      (since) => carry({ ...attempt, restore, since, settled: attempt.authorization.state === "settled" }, sentBefore)
+    )
 
   /** Writes the draft, and only then signs and sends. */
   const run = <A, E, R>(attempt: Attempt<A, E, R>, draft: Ledger.Draft) =>
     Effect.uninterruptibleMask((restore) => {
-      const carried = Effect.andThen(ledger.authorize(draft), carry(attempt, restore, false))
+      const carried = Effect.andThen(ledger.authorize(draft), start(attempt, restore, false))
       return Option.match(attempt.live, {
         onNone: () => carried,
         onSome: (live) => session.drawing(live, attempt.authorization.id, carried)
@@ -351,57 +351,20 @@ export const make = Effect.gen(function*() {
     Effect.uninterruptibleMask((restore) =>
       Effect.andThen(
         attempt.authorization.state === "settled" ? Effect.void : ledger.resent(attempt.authorization.id),
-        carry(attempt, restore, true)
+        start(attempt, restore, true)
       )
     )
 
   return { run, resend, reconcile }
 })
 
-/** An answer that is not what was bought, in words: what was seen, and the errors that it may be reported as. */
-const words = <A, E, R>(
-  { authorization: { plan }, rail }: Attempt<A, E, R>,
-  answer: Demand.Answer,
-  verdict: Rails.Verdict,
-  now: number
-) => {
-  const { problem, retryAfter } = Demand.read(answer, now)
-  const seen: Seen = {
-    status: answer.status,
-    merchantText: Option.getOrUndefined(Option.flatMapNullishOr(problem, (it) => it.merchantText)),
-    evidence: verdict.evidence
-  }
-  const after = Option.isNone(retryAfter) ? {} : { retryAfter: retryAfter.value }
-  return {
-    seen,
-    outage: answer.status === 429 || answer.status === 402
-      ? new PaymentError.RateLimited({ ...after, ...text(seen) })
-      : new PaymentError.Unavailable({
-        service: "merchant",
-        status: answer.status,
-        notSent: false,
-        ...after,
-        ...text(seen)
-      }),
-    refusal: new PaymentError.PaymentRejected({
-      rail: rail.name,
-      status: answer.status,
-      problem: verdict._tag === "Rejected" ? verdict.problem : "void",
-      ...(plan.spendableUntil === undefined ? {} : { spendableUntil: plan.spendableUntil }),
-      ...text(seen)
-    })
-  }
-}
+const answerOf = <A>({ answer, elsewhere }: Answered<A>) => Option.isSome(elsewhere) ? fromElsewhere : answer
 
 /** An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about. */
-const inTime = <A, E, R>(plan: Rails.Plan, answer: Effect.Effect<A, E, R>): Effect.Effect<Option.Option<A>, E, R> =>
-  plan.spendableUntil === undefined
+const inTime = <A, E, R>({ spendableUntil }: Rails.Plan, answer: Effect.Effect<A, E, R>) =>
+  spendableUntil === undefined
     ? Effect.map(answer, Option.some)
     : Effect.flatMap(
       Clock.currentTimeMillis,
-      (now) => Effect.timeoutOption(answer, Math.max(0, plan.spendableUntil! - now) + answerMarginMillis)
+      (now) => Effect.timeoutOption(answer, Math.max(0, spendableUntil - now) + answerMarginMillis)
     )
-
-const text = (seen: Seen) => seen.merchantText === undefined ? {} : { merchantText: seen.merchantText }
-
-const optional = (seen: Seen) => ({ ...(seen.status === undefined ? {} : { status: seen.status }), ...text(seen) })

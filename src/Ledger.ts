@@ -82,7 +82,10 @@ export class Ledger extends Context.Service<Ledger, {
   readonly session: (id: string) => Effect.Effect<Option.Option<SessionRecord>, LedgerUnavailable>
   readonly sessions: Effect.Effect<ReadonlyArray<SessionRecord>, LedgerUnavailable>
   readonly authorization: (id: string) => Effect.Effect<Option.Option<Authorization>, LedgerUnavailable>
-  /** Authorisations whose outcome is open and which no living owner works on: what the reconciler goes through. */
+  /**
+   * Authorisations whose outcome is open and which no living owner works on: what the reconciler goes through. A minute
+   * after a charge that is still `signed` could be spent, or after a session expired, an owner does not count any more.
+   */
   readonly unsettled: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
   /** Charges that are counted as spent on a merchant's word, or on time alone: a chain can still say what is true. */
   readonly unproven: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>

@@ -12,7 +12,6 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import * as Attempt from "./Attempt.ts"
@@ -28,6 +27,7 @@ import * as Rails from "./Rails.ts"
 import * as Resume from "./Resume.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Workload from "./Workload.ts"
 
 /**
  * What a program says of the requests it is about to make.
@@ -136,21 +136,6 @@ export class Payment extends Context.Service<Payment, {
   readonly quote: <A, E, R>(exchange: Exchange<A, E, R>) => Effect.Effect<Quote, E | PaymentError.PaymentError, R>
 }>()("effect-mpp/Payment") {}
 
-/** For how long requests at an origin count as one workload. */
-const workloadMillis = 10 * 60_000
-
-/** More origins than this are not remembered. */
-const maxOrigins = 1024
-
-/** One span per paid request: its stack trace would cost more than the rest of it. */
-const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.withSpan(effect, "Payment.pay", { captureStackTrace: false })
-
-interface Workload {
-  readonly since: number
-  readonly paid: number
-}
-
 const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const ledger = yield* Ledger.Ledger
   const budget = yield* Budget.Budget
@@ -159,7 +144,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const session = yield* Session.Session
   const random = yield* SecureRandom.SecureRandom
   const attempts = yield* Attempt.make
-  const workloads = yield* Ref.make<ReadonlyMap<string, Workload>>(new Map())
+  const workload = yield* Workload.make
   const { draw, giveUp, walk } = yield* Purchase.make(attempts)
   const resume = yield* Resume.make(attempts)
 
@@ -169,15 +154,6 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       : given.max ?? budget.ceiling
     return max < budget.ceiling ? max : budget.ceiling
   }
-
-  const paidAt = (origin: string, now: number) =>
-    Ref.update(workloads, (known) => {
-      const before = known.get(origin)
-      const fresh = before === undefined || now - before.since > workloadMillis
-      const next = new Map(known)
-      if (next.size >= maxOrigins) next.delete(next.keys().next().value!)
-      return next.set(origin, fresh ? { since: now, paid: 1 } : { since: before.since, paid: before.paid + 1 })
-    })
 
   /** What a gauge shows of the agent's window. */
   const showBudget = Effect.fnUntraced(function*<A, E, R>({ agent, exchange }: Purchase.Work<A, E, R>) {
@@ -189,14 +165,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   }, (effect) => Effect.ignore(effect))
 
   const paid = Effect.fnUntraced(function*<A, E, R>(work: Purchase.Work<A, E, R>) {
-    yield* paidAt(work.exchange.origin, yield* Clock.currentTimeMillis)
+    yield* workload.paid(work.exchange.origin)
     yield* showBudget(work)
-  })
-
-  const expectedAt = Effect.fnUntraced(function*(origin: string, given: Options, now: number) {
-    if (given.expect !== undefined) return Math.max(1, Math.floor(given.expect))
-    const seen = (yield* Ref.get(workloads)).get(origin)
-    return seen === undefined || now - seen.since > workloadMillis ? 1 : seen.paid + 1
   })
 
   const conductAllows = Effect.fnUntraced(function*(origin: string) {
@@ -231,7 +201,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       only: given.rails,
       authorized: exchange.authorized,
       ceiling: ceilingOf(given),
-      expected: yield* expectedAt(exchange.origin, given, now),
+      expected: yield* workload.expected(exchange.origin, given.expect),
       screen: (offer, asset, rail) => policy.screen(offer, { origin: exchange.origin, asset, payer: rail.payer, now }),
       isLive: (offer, rail) => live.has(`${rail.name}\n${offer.digest}`),
       rank: yield* Choice.Ranking
@@ -241,28 +211,25 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const workFor = Effect.fnUntraced(function*<A, E, R>(exchange: Exchange<A, E, R>, given: Options) {
     const agent = given.agent ?? options.agent
     const id = `pay_${yield* random.uuidV7()}`
-    const work: Purchase.Work<A, E, R> = {
+    return {
       exchange,
       agent,
       // A credential is for its own origin alone, so that no key reaches beyond it.
       key: given.key === undefined ? exchange.key(agent) ?? id : ["key", agent, exchange.origin, given.key].join("\n"),
       id,
-      expected: yield* expectedAt(exchange.origin, given, yield* Clock.currentTimeMillis)
-    }
-    return work
+      expected: yield* workload.expected(exchange.origin, given.expect)
+    } satisfies Purchase.Work<A, E, R>
   })
 
   /** The content of an unfinished purchase, or leave to begin a new one. */
-  const begin = Effect.fnUntraced(function*<A, E, R>(work: Purchase.Work<A, E, R>) {
-    const resumed = yield* resume(work)
-    if (Option.isSome(resumed)) return resumed
-    yield* conductAllows(work.exchange.origin)
-    return resumed
-  })
-
-  const refuse =
-    <A, E, R>(work: Purchase.Work<A, E, R>, money: PaymentError.Money) =>
-    (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) => Purchase.fail(work, error, money)
+  const begin = <A, E, R>(work: Purchase.Work<A, E, R>, money: PaymentError.Money) => {
+    const refused = (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) =>
+      Purchase.fail(work, error, money)
+    return resume(work).pipe(
+      Effect.tap((resumed) => Option.isSome(resumed) ? Effect.void : conductAllows(work.exchange.origin)),
+      Effect.catchTags({ LedgerUnavailable: refused, PolicyDenied: refused })
+    )
+  }
 
   const settle = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
@@ -273,8 +240,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const { money, unusable } = tried
     const work = yield* workFor(exchange, given)
     if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, money)
-    const refused = refuse(work, money)
-    const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
+    const resumed = yield* begin(work, money)
     if (Option.isSome(resumed)) return resumed.value
     return yield* Effect.flatMap(choose(exchange, given, demand, unusable), (choice) => walk(work, choice, tried)).pipe(
       Effect.tap(() => paid(work)),
@@ -294,9 +260,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const work = yield* workFor(exchange, given)
     const { agent } = work
     const { origin } = exchange
-    const refused = refuse(work, "unspent")
     const none = { content: Option.none<A>(), tried: Purchase.nothing }
-    const resumed = yield* Effect.catchTags(begin(work), { LedgerUnavailable: refused, PolicyDenied: refused })
+    const resumed = yield* begin(work, "unspent")
     if (Option.isSome(resumed)) return { ...none, content: resumed }
     const renewed = session.acquire({ rail: live.rail, ops: live.ops, offer, origin, agent, expected: work.expected })
     const result = yield* draw(work, live, offer, "a live session covers this route", renewed).pipe(
@@ -304,8 +269,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       Effect.result
     )
     if (result._tag === "Failure") {
-      const { failure } = result
-      const { money, reason } = Purchase.meaningOf(failure)
+      const { money, reason } = Purchase.meaningOf(result.failure)
       return reason._tag === "LedgerUnavailable"
         ? yield* Purchase.fail(work, reason, money)
         : { ...none, tried: { ...Purchase.nothing, reason, money } }

@@ -7,16 +7,20 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Order from "effect/Order"
+import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import * as Ledger from "./Ledger.ts"
+import { isOverdue } from "./ledger/Transition.ts"
 import type { LedgerUnavailable } from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
 import * as Session from "./Session.ts"
@@ -29,8 +33,16 @@ import * as Session from "./Session.ts"
  */
 export const presumeAfter: Duration.Duration = Duration.hours(1)
 
-/** As many claims of merchants are held against the chain in one pass, the oldest first. */
+/** As many claims of merchants are held against the chain in one pass. */
 const claimsPerPass = 100
+
+/** What takes longer than this is gone into again in the next pass. */
+const patience = Duration.seconds(30)
+
+/** Who has not answered by then does not answer in this pass: time is left to draw conclusions from that. */
+const answersWithin = Duration.seconds(25)
+
+const concurrency = 4
 
 /**
  * What one pass found.
@@ -59,6 +71,14 @@ export class Reconciler extends Context.Service<Reconciler, {
   readonly sweep: Effect.Effect<Report, LedgerUnavailable>
 }>()("effect-mpp/Reconciler") {}
 
+const byId = Order.mapInput(Order.String, ({ id }: Ledger.Authorization) => id)
+
+/** The next claims in turn, the oldest first: what can never be proven is not asked about before all others were. */
+const inTurn = (claims: ReadonlyArray<Ledger.Authorization>, after: string): ReadonlyArray<Ledger.Authorization> => {
+  const [before, later] = Arr.span(Arr.sort(claims, byId), ({ id }) => id <= after)
+  return [...later, ...before].slice(0, claimsPerPass)
+}
+
 /**
  * Whether a payment that counts as settled is not: the chain proves that it never can be, or the block in which it was
  * seen is gone.
@@ -72,9 +92,19 @@ const make = Effect.gen(function*() {
   const rails = yield* Rails.Rails
   const sessions = yield* Session.Session
   const table = yield* Asset.Table
+  const lastClaim = yield* Ref.make("")
 
   const stateOf = (id: string) =>
     Effect.map(ledger.authorization(id), Option.map((authorization) => authorization.state))
+
+  const failed = ({ id }: Ledger.Authorization, why: string) =>
+    Effect.as(Effect.logWarning("could not reconcile", id, why), Option.none<never>())
+
+  /** What a rail finds out, if it does in time. Silence is no evidence. */
+  const answer = <A, E>(authorization: Ledger.Authorization, question: Effect.Effect<A, E>) =>
+    Effect.option(question).pipe(
+      Effect.timeoutOrElse({ duration: answersWithin, orElse: () => failed(authorization, "no answer in time") })
+    )
 
   const presumable = (authorization: Ledger.Authorization, now: number) =>
     authorization.plan.spendableUntil !== undefined &&
@@ -85,7 +115,7 @@ const make = Effect.gen(function*() {
   const charge = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
     const { id, plan } = authorization
     const asset = table.find(plan.network, plan.asset)
-    const verdict = yield* Effect.option(rail.reconcile(plan))
+    const verdict = yield* answer(authorization, rail.reconcile(plan))
     const known = Option.isSome(verdict) && (verdict.value._tag === "Settled" || verdict.value._tag === "Void")
     if (Option.exists(verdict, (it) => isContradiction(authorization, it))) {
       yield* ledger.judged(id, { state: "unknown", evidence: Option.getOrThrow(verdict).evidence })
@@ -95,6 +125,8 @@ const make = Effect.gen(function*() {
     } else if (
       authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)
     ) {
+      // Whoever signed it and hangs is not heard any more.
+      if (authorization.state === "signed") yield* ledger.judged(id, { state: "unknown", evidence: presumed })
       yield* ledger.judged(id, { state: "presumed", spentUsd: authorization.holdUsd, evidence: presumed })
     }
   })
@@ -103,10 +135,16 @@ const make = Effect.gen(function*() {
     if (authorization.session === undefined || Option.isNone(rail.session)) return
     const record = yield* ledger.session(authorization.session)
     if (Option.isNone(record)) return
-    const { handle, id, limitUsd, spentUsd, state } = record.value
-    if (state === "live" || state === "establishing" || state === "closed") return
+    const { expiresAt, handle, id, limitUsd, spentUsd, state } = record.value
+    if (state === "closed") return
+    if (state === "live" || state === "establishing") {
+      if (!isOverdue(expiresAt, now)) return
+      const live = yield* sessions.find(id)
+      if (Option.isSome(live)) return yield* sessions.expire(live.value)
+      yield* ledger.updateSession(id, { state: "closing" })
+    }
     if (handle !== undefined) {
-      const figures = yield* Effect.option(rail.session.value.close(handle))
+      const figures = yield* answer(authorization, rail.session.value.close(handle))
       if (Option.isSome(figures)) {
         return yield* ledger.closeSession(id, {
           spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units: figures.value.spent }),
@@ -116,7 +154,7 @@ const make = Effect.gen(function*() {
       }
     } else if (state !== "presumed") {
       // Its opening was never answered: the endpoint finds it by the key that it was asked with.
-      const verdict = yield* Effect.option(rail.reconcile(authorization.plan))
+      const verdict = yield* answer(authorization, rail.reconcile(authorization.plan))
       if (Option.isSome(verdict) && verdict.value._tag === "Void") {
         return yield* ledger.judged(authorization.id, { state: "released", evidence: verdict.value.evidence })
       }
@@ -152,17 +190,29 @@ const make = Effect.gen(function*() {
     }
   })
 
+  /** One that fails, or does not end, keeps none of the others waiting. */
+  const patiently = (authorization: Ledger.Authorization) =>
+    Effect.andThen(one(authorization), stateOf(authorization.id)).pipe(
+      Effect.timeout(patience),
+      Effect.catch((error) =>
+        failed(authorization, error._tag === "TimeoutError" ? "it takes too long" : error.message)
+      ),
+      Effect.catchDefect(() => failed(authorization, "its rail is defective")),
+      Effect.map(Option.getOrElse(() => authorization.state))
+    )
+
+  const all = (authorizations: ReadonlyArray<Ledger.Authorization>) =>
+    Effect.forEach(authorizations, patiently, { concurrency })
+
   const sweep = Effect.gen(function*() {
-    const claims = (yield* ledger.unproven).slice(0, claimsPerPass)
-    for (const authorization of claims) yield* one(authorization)
     const report = { settled: 0, released: 0, presumed: 0, open: 0 }
-    for (const authorization of yield* ledger.unsettled) {
-      yield* one(authorization)
-      const state = yield* stateOf(authorization.id)
-      if (Option.isNone(state)) continue
-      if (state.value === "settled" || state.value === "released" || state.value === "presumed") report[state.value]++
+    for (const state of yield* all(yield* ledger.unsettled)) {
+      if (state === "settled" || state === "released" || state === "presumed") report[state]++
       else report.open++
     }
+    const claims = inTurn(yield* ledger.unproven, yield* Ref.get(lastClaim))
+    yield* Ref.set(lastClaim, claims.at(-1)?.id ?? "")
+    yield* all(claims)
     return report
   })
 

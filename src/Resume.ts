@@ -9,8 +9,9 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Asset from "./Asset.ts"
-import * as Attempt from "./Attempt.ts"
+import type * as Attempt from "./Attempt.ts"
 import * as Ledger from "./Ledger.ts"
+import * as Outcome from "./Outcome.ts"
 import * as PaymentError from "./PaymentError.ts"
 import { fail, type Work } from "./Purchase.ts"
 import * as Rails from "./Rails.ts"
@@ -53,7 +54,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         same,
         new PaymentError.PaymentUncertain({
           rail: authorization.plan.rail,
-          evidence: Attempt.evidenceJson(authorization.evidence),
+          evidence: Outcome.evidenceJson(authorization.evidence),
           ...(authorization.plan.spendableUntil === undefined
             ? {}
             : { spendableUntil: authorization.plan.spendableUntil })
@@ -72,7 +73,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         same,
         new PaymentError.PaidUndelivered({
           rail: authorization.plan.rail,
-          evidence: Attempt.evidenceJson(authorization.evidence)
+          evidence: Outcome.evidenceJson(authorization.evidence)
         }),
         "spent"
       )

@@ -927,6 +927,25 @@ export const suite = <E>(
           assert.deepStrictEqual(yield* unsettled, ["delivered", "left", "open-closing", "open-lost"])
         })
       )
+
+      test(
+        "is a minute later also what could be spent until now, whoever works on it",
+        Effect.gen(function*() {
+          yield* authorize(charge("hanging", 1n, { spendableUntil: hour }))
+          yield* authorize(charge("timeless", 1n))
+          yield* live("expired", 1n)
+          yield* authorize(opening("establishing", 1n))
+          yield* authorize(drawing("draw", "expired", 1n))
+          yield* authorize(charge("later", 1n, { spendableUntil: hour + 1 }))
+          yield* update("expired", { expiresAt: hour })
+          yield* TestClock.setTime(hour + 59_999)
+          assert.deepStrictEqual(yield* unsettled, [])
+          yield* TestClock.setTime(hour + 60_000)
+          assert.deepStrictEqual(yield* unsettled, ["hanging", "open-establishing", "open-expired"])
+          assert.deepStrictEqual((yield* authorization("hanging")).state, "signed")
+          assert.deepInclude(yield* money(), { exposed: 5n })
+        })
+      )
     })
 
     describe("conduct", () => {

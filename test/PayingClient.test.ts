@@ -266,6 +266,62 @@ describe("PayingClient and redirects", () => {
     }))
   })
 
+  describe("quote", () => {
+    const moved = (location: string) => new Response(null, { status: 302, headers: { location } })
+    const quote = (path: string) => PayingClient.quote(HttpClientRequest.get(origin + path))
+    const world = withServer((request, url) => {
+      assert.isUndefined(request.headers["payment-signature"])
+      switch (url.host + url.pathname) {
+        case "merchant.test/old":
+          return moved("/new")
+        case "merchant.test/abroad":
+          return moved("https://other.test/new")
+        case "merchant.test/away":
+          return moved("https://other.test/free")
+        case "merchant.test/round":
+          return moved("/round")
+        case "merchant.test/broken":
+          return new Response("no", { status: 500 })
+        case "other.test/free":
+          return new Response("free")
+        default:
+          return demand(url)
+      }
+    })
+
+    it.effect("follows redirects to what is demanded there, and pays nothing", () =>
+      Effect.gen(function*() {
+        const { candidates, failure, free, origin: at, status, warnings } = yield* quote("/old")
+        assert.deepStrictEqual([at, status, free, candidates.length, warnings], [origin, 402, false, 1, []])
+        assert.isTrue(Option.isNone(failure))
+        const ledger = yield* Ledger.Ledger
+        assert.deepStrictEqual(yield* ledger.purchases, [])
+      }).pipe(world))
+
+    it.effect("says that another origin would not be paid", () =>
+      Effect.gen(function*() {
+        const { candidates, failure, status } = yield* quote("/abroad")
+        const reason = Option.getOrThrow(failure)
+        assert.deepStrictEqual([status, candidates.length], [402, 1])
+        assert.isTrue(reason._tag === "PolicyDenied" && reason.rule === "redirected")
+      }).pipe(world))
+
+    it.effect("follows redirects to what is free, wherever it is", () =>
+      Effect.gen(function*() {
+        const { free, status } = yield* quote("/away")
+        assert.deepStrictEqual([status, free], [200, true])
+      }).pipe(world))
+
+    it.effect("calls nothing free but what was answered with success", () =>
+      Effect.gen(function*() {
+        for (const [path, status] of [["/round", 302], ["/broken", 500]] as const) {
+          const quoted = yield* quote(path)
+          assert.deepStrictEqual([quoted.status, quoted.free], [status, false])
+          assert.isTrue(Option.isNone(quoted.failure))
+        }
+      }).pipe(world))
+  })
+
   it.effect("sends no credential after a hop on the paid leg", () => {
     const seen: Array<string> = []
     return Effect.gen(function*() {

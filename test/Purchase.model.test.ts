@@ -105,15 +105,21 @@ const isOpen = ({ state }: Ledger.Authorization) => state === "signed" || state 
 
 const sum = (amounts: ReadonlyArray<bigint>) => amounts.reduce((total, amount) => total + amount, 0n)
 
-/** What holds at every moment. */
-const invariants = Effect.fnUntraced(function*(world: World.World, prices: ReadonlyArray<bigint>) {
+/** What holds at every moment; a loss was accepted for so many requests. */
+const invariants = Effect.fnUntraced(function*(
+  world: World.World,
+  prices: ReadonlyArray<bigint>,
+  lossesAccepted: number
+) {
   const ledger = yield* Ledger.Ledger
   const { exposed, spent } = yield* World.standing("agent:default", 365 * 86_400_000)
   const moved = yield* world.moved
   assert.isTrue(moved <= spent + exposed, `${moved} moved, ${spent} are spent and ${exposed} exposed`)
   const window = yield* World.standing()
   assert.isTrue(window.spent + window.exposed <= limit, "over the limit of the window")
-  for (const { authorizations, purchase } of yield* ledger.purchases) {
+  const purchases = yield* ledger.purchases
+  assert.isAtMost(purchases.filter(({ purchase }) => purchase.doubleSpend).length, lossesAccepted)
+  for (const { authorizations, purchase } of purchases) {
     const takable = authorizations.filter(({ state }) => state !== "released")
     const taken = sum(takable.map((it) => isOpen(it) ? it.holdUsd + it.drawUsd : it.spentUsd))
     assert.isTrue(taken <= purchase.approvedUsd, `${taken} can be taken, ${purchase.approvedUsd} are approved`)
@@ -155,9 +161,11 @@ describe("a purchase with two ways to pay", () => {
             })
         },
         Effect.fnUntraced(function*(world) {
+          let lossesAccepted = 0
           for (const event of events) {
+            if (event._tag === "Get" && event.acceptsLoss) lossesAccepted++
             yield* happen(event, (now) => does = now)
-            yield* invariants(world, [units(session), units(charge)])
+            yield* invariants(world, [units(session), units(charge)], lossesAccepted)
           }
         })
       )

@@ -26,7 +26,7 @@ export const countLimit = (limit: bigint): Ledger.Limit => ({
   windowMillis: hour
 })
 
-const planOf = (kind: Rails.Plan["kind"], units: bigint) =>
+const planOf = (kind: Rails.Plan["kind"], units: bigint, spendableUntil?: number) =>
   new Rails.Plan({
     rail: "test",
     kind,
@@ -35,6 +35,7 @@ const planOf = (kind: Rails.Plan["kind"], units: bigint) =>
     units,
     payer: "0x1",
     payee: "0x2",
+    ...(spendableUntil === undefined ? {} : { spendableUntil }),
     data: { nonce: "1" }
   })
 
@@ -61,19 +62,20 @@ export const purchaseOf = (
 interface Options {
   readonly limits?: ReadonlyArray<Ledger.Limit>
   readonly purchase?: Ledger.Purchase
+  readonly spendableUntil?: number
 }
 
 /** A purchase `p-<id>` and its charge. */
 export const charge = (
   id: string,
   usd: bigint,
-  { limits = [], purchase = purchaseOf(`p-${id}`) }: Options = {}
+  { limits = [], purchase = purchaseOf(`p-${id}`), spendableUntil }: Options = {}
 ): Ledger.Draft => ({
   purchase: Option.some(purchase),
   authorization: Ledger.newAuthorization({
     id,
     purchase: purchase.id,
-    plan: planOf("charge", usd),
+    plan: planOf("charge", usd, spendableUntil),
     holdUsd: usd,
     drawUsd: 0n,
     counters,
@@ -85,12 +87,12 @@ export const charge = (
 })
 
 /** A session, held by the authorisation `open-<id>`. */
-export const opening = (id: string, usd: bigint, { limits = [] }: Options = {}): Ledger.Draft => ({
+export const opening = (id: string, usd: bigint, { limits = [], spendableUntil }: Options = {}): Ledger.Draft => ({
   purchase: Option.none(),
   authorization: Ledger.newAuthorization({
     id: `open-${id}`,
     session: id,
-    plan: planOf("open", usd),
+    plan: planOf("open", usd, spendableUntil),
     holdUsd: usd,
     drawUsd: 0n,
     counters,

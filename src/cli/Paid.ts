@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Amount from "../Amount.ts"
 import * as Asset from "../Asset.ts"
-import * as Attempt from "../Attempt.ts"
 import * as Demand from "../Demand.ts"
 import * as Ledger from "../Ledger.ts"
 import * as Offer from "../Offer.ts"
+import * as Outcome from "../Outcome.ts"
 import * as PaymentError from "../PaymentError.ts"
 import type { JsonObject } from "./Output.ts"
 
@@ -139,7 +139,7 @@ export const toLine = (paid: Paid): string => {
  */
 export const undelivered = ({ authorization, purchase }: Paid): PaymentError.PaymentError => {
   const { evidence, plan, state } = authorization
-  const said = { rail: plan.rail, evidence: Attempt.evidenceJson(evidence) }
+  const said = { rail: plan.rail, evidence: Outcome.evidenceJson(evidence) }
   const spent = state === "settled" || state === "presumed"
   return new PaymentError.PaymentError({
     reason: spent

@@ -223,7 +223,10 @@ export class Store {
     return Option.map(Option.fromUndefinedOr(this.authorizations.get(id)), ({ value }) => value)
   }
 
-  /** The owner of an open purchase is at work on it, and so is a live session on what holds its limit. */
+  /**
+   * The owner of an open purchase is at work on it, and so is a live session on what holds its limit; neither of them once
+   * its time is over.
+   */
   unsettled() {
     const found: Array<Authorization> = []
     for (const id of this.open) {
@@ -279,8 +282,12 @@ export class Store {
 
   private hasOwner({ plan, purchase, session, state }: Authorization): boolean {
     if (plan.kind === "open") {
-      const keeper = this.sessions.get(session ?? "")?.value.state
-      return state === "signed" && (keeper === "establishing" || keeper === "live")
+      const keeper = this.sessions.get(session ?? "")?.value
+      return state === "signed" && (keeper?.state === "establishing" || keeper?.state === "live") &&
+        !Transition.isOverdue(keeper.expiresAt, this.now)
+    }
+    if (plan.kind === "charge" && state === "signed" && Transition.isOverdue(plan.spendableUntil, this.now)) {
+      return false
     }
     const delivery = this.purchases.get(purchase ?? "")?.value.delivery
     return delivery === "open" || (state === "signed" && delivery === "delivering")

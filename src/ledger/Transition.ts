@@ -77,6 +77,18 @@ const isWeaker = (evidence: Evidence, than: Evidence | undefined): boolean =>
  */
 export const isOpen = (state: State): boolean => state === "signed" || state === "unknown" || state === "rejected"
 
+/** Whoever works on what can be spent no more has this long to say what became of it. */
+const graceMillis = 60_000
+
+/**
+ * Whether an end is so long past that no owner is waited for any more: he may hang for ever.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOverdue = (until: number | undefined, now: number): boolean =>
+  until !== undefined && now >= until + graceMillis
+
 /**
  * Micro-dollars that an authorisation can still take, or has taken. Only proof makes it less than what was authorised.
  *

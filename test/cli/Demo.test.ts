@@ -182,7 +182,9 @@ describe("the demo", () => {
       const long = yield* start(["--requests", "100", "--block-time", "2", "--json"])
       assert.strictEqual(yield* long.ended, 1)
       assert.match(long.ran.stderr, /more than two minutes. Ask for 45 or fewer/)
-      assert.strictEqual(long.ran.stdout, "")
+      const { error } = JSON.parse(long.ran.stdout)
+      assert.deepStrictEqual([error._tag, error.money], ["DemoFailed", "unspent"])
+      assert.match(error.message, /more than two minutes/)
     }), seconds)
 })
 

@@ -1,6 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -23,6 +27,27 @@ const merchant: ReadonlyArray<AgentTest.Route> = [
 ]
 
 const agents = same(AgentTest.layer({ merchant }))
+
+/** The merchant's demand, from a client that is a test's own. */
+const demand = () =>
+  new Response("{}", {
+    status: 402,
+    headers: {
+      "payment-required": Base64.encode(JSON.stringify({
+        x402Version: 2,
+        resource: { url: `${origin}/a` },
+        accepts: [{
+          scheme: "exact",
+          network: AgentTest.asset.network,
+          amount: "10000",
+          asset: AgentTest.asset.address,
+          payTo: "0x00000000000000000000000000000000000000b2",
+          maxTimeoutSeconds: 60,
+          extra: AgentTest.asset.domain
+        }]
+      }))
+    }
+  })
 
 /** A run whose waits are not waited for. */
 const patient = <A, E, R>(run: Effect.Effect<A, E, R>) =>
@@ -188,9 +213,44 @@ describe("mpp fetch", () => {
   it.effect("pays nothing if the file cannot be opened", () =>
     Effect.gen(function*() {
       const ran = yield* mpp(yield* agents, ["fetch", `${origin}/a`, "-o", "/nowhere/at/all", "--json"])
-      assert.strictEqual(ran.status, 1)
-      assert.strictEqual(json(ran).budget.spent, "0.00")
+      const { budget, error } = json(ran)
+      assert.deepStrictEqual([ran.status, error.money, budget.spent], [1, "unspent", "0.00"])
       assert.isFalse(existsSync("/nowhere"))
+    }))
+
+  it.effect("exits with 5 where what was paid for cannot be written", () =>
+    Effect.gen(function*() {
+      const ran = yield* mpp(yield* agents, ["fetch", `${origin}/a`, "-o", "/dev/full", "--json"])
+      const { budget, error } = json(ran)
+      assert.deepStrictEqual([ran.status, error.money, budget.spent], [5, "spent", "0.01"])
+    }))
+
+  it.effect("calls a defect a bug, and says what it means for the money", () =>
+    Effect.gen(function*() {
+      const dies = (pays: boolean) =>
+        same(AgentTest.layerOver(
+          {},
+          Layer.succeed(
+            HttpClient.HttpClient,
+            HttpClient.make((request) =>
+              pays && request.headers["payment-signature"] === undefined
+                ? Effect.succeed(HttpClientResponse.fromWeb(request, demand()))
+                : Effect.die(new Error("the client broke"))
+            )
+          )
+        ))
+      for (
+        const [pays, status, tag, money] of [[false, 1, "Bug", "unspent"], [
+          true,
+          5,
+          "PaymentUncertain",
+          "unknown"
+        ]] as const
+      ) {
+        const ran = yield* mpp(yield* dies(pays), ["fetch", `${origin}/a`, "--json"])
+        const { error } = json(ran)
+        assert.deepStrictEqual([ran.status, error._tag, error.money], [status, tag, money])
+      }
     }))
 
   it.effect("says what would be paid with --dry-run, and pays nothing", () =>
@@ -236,7 +296,8 @@ describe("a mistake in the command line", () => {
         assert.match(ran.stderr, /^mpp: .+\n$/)
         assert.notInclude(ran.stderr, "hunter2@")
         const told = yield* mpp(live, [...args, "--json"])
-        assert.deepStrictEqual([told.status, json(told).error._tag], [2, "Usage"])
+        const { error } = json(told)
+        assert.deepStrictEqual([told.status, error._tag, error.money], [2, "Usage", "unspent"])
       }))
   }
 

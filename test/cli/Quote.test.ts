@@ -90,6 +90,7 @@ describe("mpp probe", () => {
         reason: null,
         protocols: ["x402"],
         hints: [],
+        warnings: [],
         offers: [{
           protocol: "x402",
           version: 2,
@@ -127,6 +128,34 @@ describe("mpp probe", () => {
       const [offer] = document.offers
       assert.deepStrictEqual([offer.price, offer.asset, offer.payable, offer.rail], ["0.01", "USDC", false, null])
       assert.deepStrictEqual(document.refused, [])
+    }))
+})
+
+describe("an answer that is no demand", () => {
+  const failing = same(AgentTest.layer({ merchant: [{ path: "/broken", answer: {}, status: 500 }] }))
+
+  it.effect("is not called free, and its status is told", () =>
+    Effect.gen(function*() {
+      const live = yield* failing
+      for (const args of [["probe"], ["explain"], ["fetch", "--dry-run"]]) {
+        const ran = yield* mpp(live, [...args, `${origin}/broken`])
+        assert.strictEqual(ran.status, 0)
+        assert.isTrue(ran.stdout.startsWith(`GET ${origin}/broken: HTTP 500; nothing is demanded\n`), ran.stdout)
+        const document = json(yield* mpp(live, [...args, `${origin}/broken`, "--json"]))
+        assert.deepStrictEqual([document.status, document.free, document.reason], [500, false, null])
+      }
+    }))
+})
+
+describe("a merchant who says that he sells another URL", () => {
+  it.effect("is warned about, and may be paid", () =>
+    Effect.gen(function*() {
+      const live = yield* penniless
+      const ran = yield* mpp(live, ["probe", `${origin}/b`])
+      assert.include(ran.stdout, "Warning: the merchant says that it sells another URL than the one that was asked for")
+      const { warnings } = json(yield* mpp(live, ["probe", `${origin}/b`, "--json"]))
+      assert.strictEqual(warnings.length, 1)
+      assert.deepStrictEqual(json(yield* mpp(live, ["probe", `${origin}/a`, "--json"])).warnings, [])
     }))
 })
 

@@ -188,6 +188,21 @@ describe("the executable", () => {
       assert.deepStrictEqual([ran.status, ran.stdout], [130, ""])
     }))
 
+  it.live("tells programs in one document that it was interrupted before anything was paid", () =>
+    Effect.gen(function*() {
+      for (const command of ["fetch", "probe"]) {
+        let asked = false
+        const url = yield* serve(() => asked = true)
+        const ran = yield* mpp([command, url, "--json"], wallet, () => asked)
+        const { error } = JSON.parse(ran.stdout)
+        assert.deepStrictEqual([ran.status, error], [130, {
+          _tag: "Interrupted",
+          message: "Interrupted",
+          money: "unspent"
+        }])
+      }
+    }))
+
   it.live("closes the session that it opened, and gives back what was not spent", () =>
     Effect.gen(function*() {
       const { calls, url } = yield* sessionMerchant
@@ -222,7 +237,7 @@ describe("the executable", () => {
         yield* mpp(["budget"], { ...env, MPP_BUDGET: spoiled }),
         yield* mpp(["budget"], { ...env, MPP_ASSETS: spoiled })
       ]
-      assert.deepStrictEqual(runs.map(({ status }) => status), [0, 5, 3, 2, 2])
+      assert.deepStrictEqual(runs.map(({ status }) => status), [0, 5, 2, 2, 2])
       assert.strictEqual(credentials.length, 2)
       for (const { stderr, stdout } of runs) {
         for (const secret of [key, spoiled, env.TEMPO_CREDENTIAL, ...credentials]) {

@@ -73,7 +73,8 @@ export class ScriptedChain {
 
   /** Puts a transfer into a block of its own; answers its transaction, or nothing if the token would revert. */
   settle(authorization: Authorization, seconds: number): string | undefined {
-    const isVoid = this.find(authorization.nonce) !== undefined || seconds >= Number(authorization.validBefore)
+    const isVoid = this.find(authorization.nonce) !== undefined || seconds >= Number(authorization.validBefore) ||
+      BigInt(authorization.value) > this.balance
     return isVoid ? undefined : this.use(authorization, seconds, false)
   }
 

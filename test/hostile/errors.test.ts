@@ -8,8 +8,10 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Ledger from "../../src/Ledger.ts"
 import * as Payment from "../../src/Payment.ts"
 import * as PaymentError from "../../src/PaymentError.ts"
+import * as Rails from "../../src/Rails.ts"
 import * as RetryPolicy from "../../src/RetryPolicy.ts"
 import * as Wallet from "../../src/Wallet.ts"
 import {
@@ -360,15 +362,101 @@ describe("the other reasons", () => {
       ))
   }
 
-  it.effect("InsufficientFunds says what is missing, where a refusal and the chain agree, and holds the amount", () =>
+  describe("InsufficientFunds", () => {
+    const broke = refuses("insufficient_funds")
+
+    it.effect("says what is missing where a refusal and the chain agree, and holds what can still be taken", () =>
+      hostile(
+        { paid: [broke, honest] },
+        Effect.fnUntraced(function*({ chain, paid }) {
+          chain.balance = 9_999n
+          const error = yield* failed(buy())
+          assert.strictEqual(shown(error), "InsufficientFunds (held)")
+          assert.deepInclude(error.reason, {
+            network: "eip155:84532",
+            asset: "USDC",
+            needed: 10_000n,
+            available: 9_999n
+          })
+          assert.deepStrictEqual(yield* standing(), { spent: 0n, exposed: price })
+          chain.balance = 10_000n
+          assert.strictEqual(yield* outcome(buy()), "content")
+          assert.deepStrictEqual(chain.moved, [price])
+          assert.strictEqual(new Set(paid().map(({ authorization }) => authorization?.nonce)).size, 1)
+        })
+      ))
+
+    it.effect("is not what a merchant says, but what the chain says", () =>
+      hostile(
+        { paid: [broke] },
+        Effect.fnUntraced(function*({ chain }) {
+          chain.balance = 10_000n
+          assert.strictEqual(shown(yield* failed(buy())), "PaymentRejected (held)")
+        })
+      ))
+
+    for (const manner of ["down", "hangs", "stranger"] as const) {
+      it.effect(`is not known where the node is no help: ${manner}`, () =>
+        hostile(
+          { paid: [broke] },
+          Effect.fnUntraced(function*({ chain }) {
+            chain.balance = 0n
+            chain.manners.set("rpc.test", manner)
+            assert.strictEqual(shown(yield* failed(buy())), "PaymentRejected (held)")
+          })
+        ))
+    }
+
+    it.effect("is not asked about while payments go well, nor where no node is configured", () =>
+      Effect.forEach(
+        [{}, { nodes: 0, paid: [broke] }],
+        (options) =>
+          hostile(
+            options,
+            Effect.fnUntraced(function*(world) {
+              world.chain.manners.set("rpc.test", "honest")
+              const expected = "paid" in options ? "PaymentRejected (held)" : "content"
+              assert.strictEqual(yield* outcome(buy()), expected)
+              assert.isFalse(world.spans().some(({ name }) => name === "Chain.eth_call"))
+            })
+          ),
+        { discard: true }
+      ))
+  })
+
+  it.effect("ChainError is a node's: what it leaves open is PaymentUncertain, and is asked again", () =>
     hostile(
-      { paid: [refuses("invalid_exact_evm_insufficient_balance")] },
+      { paid: [cuts] },
       Effect.fnUntraced(function*({ chain }) {
-        chain.balance = 9_999n
-        const error = yield* failed(buy())
-        assert.strictEqual(shown(error), "InsufficientFunds (held)")
-        assert.deepInclude(error.reason, { needed: price, available: 9_999n })
-        assert.deepStrictEqual(yield* standing(), { spent: 0n, exposed: price })
+        chain.manners.set("rpc.test", "down")
+        assert.strictEqual(shown(yield* failed(buy())), "PaymentUncertain (unknown)")
+        const [rail] = (yield* Effect.flatMap(Rails.Rails, ({ all }) => all)).filter(({ name }) =>
+          name === "x402/exact"
+        )
+        const [{ plan }] = (yield* World.authorizations) as [Ledger.Authorization]
+        const asked: ReadonlyArray<Effect.Effect<unknown, PaymentError.Reason>> = [
+          rail!.reconcile(plan),
+          rail!.balance!(plan)
+        ]
+        for (const error of yield* Effect.forEach(asked, (it) => patiently(Effect.flip(it)))) {
+          assert.strictEqual(error._tag, "ChainError")
+          assert.notInclude(error.message, "key-of-the-first-node")
+        }
+      })
+    ))
+
+  it.effect("LedgerUnavailable signs nothing that could not be written", () =>
+    hostile(
+      {
+        ledger: (inner) => ({
+          ...inner,
+          authorize: () =>
+            Effect.fail(new PaymentError.LedgerUnavailable({ operation: "authorize", detail: "the disk is full" }))
+        })
+      },
+      Effect.fnUntraced(function*({ paid, signatures }) {
+        assert.strictEqual(shown(yield* failed(buy())), "LedgerUnavailable (unspent)")
+        assert.deepStrictEqual([paid().length, signatures()], [0, 0])
       })
     ))
 

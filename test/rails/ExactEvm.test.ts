@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -13,7 +15,7 @@ import type * as Chain from "../../src/Chain.ts"
 import { Offer } from "../../src/Offer.ts"
 import { ChainError } from "../../src/PaymentError.ts"
 import * as Policy from "../../src/Policy.ts"
-import { Plan } from "../../src/Rails.ts"
+import { Plan, shortage } from "../../src/Rails.ts"
 import * as Eip3009 from "../../src/rails/Eip3009.ts"
 import type * as ExactEvm from "../../src/rails/ExactEvm.ts"
 import * as Wallet from "../../src/Wallet.ts"
@@ -380,6 +382,55 @@ describe("ExactEvm", () => {
           })
         assert.isTrue((yield* exact.railWith({}, [], wallet("equivalent"))).repeats)
         assert.isFalse((yield* exact.railWith({}, [], wallet("no"))).repeats)
+      }))
+  })
+
+  describe("balance", () => {
+    const holding = (answer: Effect.Effect<`0x${string}`, ChainError>): Chain.Node => ({
+      ...withCode(Effect.succeed("0x")),
+      call: (to, data) => {
+        assert.deepStrictEqual([to.toLowerCase(), data], [
+          exact.token.toLowerCase(),
+          `0x70a08231${"0".repeat(24)}${exact.payer.slice(2).toLowerCase()}`
+        ])
+        return answer
+      }
+    })
+    const asked = (nodes: ReadonlyArray<Chain.Node>) =>
+      Effect.gen(function*() {
+        const rail = yield* exact.railWith({}, nodes)
+        const plan = yield* rail.plan(exact.offerV2(), exact.context)
+        const [asset] = Asset.known.filter(({ network }) => network === exact.network)
+        return { balance: rail.balance!(plan), shortage: shortage(rail, plan, asset!) }
+      })
+    const units = (value: bigint) => Effect.succeed<`0x${string}`>(`0x${value.toString(16).padStart(64, "0")}`)
+
+    it.effect("is what the payer holds of the plan's asset", () =>
+      Effect.gen(function*() {
+        const enough = yield* asked([holding(units(10_000n))])
+        assert.deepStrictEqual(yield* enough.balance, Option.some(10_000n))
+        assert.isTrue(Option.isNone(yield* enough.shortage))
+        const short = yield* asked([holding(units(9_999n))])
+        const { message, ...error } = Option.getOrThrow(yield* short.shortage)
+        assert.deepInclude(error, { network: exact.network, asset: "USDC", needed: 10_000n, available: 9_999n })
+        assert.include(message, "holds 9999 base units of USDC")
+      }))
+
+    it.effect("is not known without a node, or where the node does not answer in two seconds", () =>
+      Effect.gen(function*() {
+        assert.isTrue(Option.isNone(yield* (yield* asked([])).balance))
+        const hanging = yield* Effect.forkChild((yield* asked([holding(Effect.never)])).balance, {
+          startImmediately: true
+        })
+        yield* TestClock.adjust("2 seconds")
+        assert.isTrue(Option.isNone(yield* Fiber.join(hanging)))
+      }))
+
+    it.effect("is an error of the chain where the token answers nonsense, and then nothing is lacking", () =>
+      Effect.gen(function*() {
+        const { balance, shortage } = yield* asked([holding(Effect.succeed("0x"))])
+        assert.strictEqual((yield* Effect.flip(balance))._tag, "ChainError")
+        assert.isTrue(Option.isNone(yield* shortage))
       }))
   })
 
