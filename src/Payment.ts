@@ -136,6 +136,10 @@ export class Payment extends Context.Service<Payment, {
   readonly quote: <A, E, R>(exchange: Exchange<A, E, R>) => Effect.Effect<Quote, E | PaymentError.PaymentError, R>
 }>()("effect-mpp/Payment") {}
 
+/** One span per paid request: its stack trace would cost more than the rest of it. */
+const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.withSpan(effect, "Payment.pay", { captureStackTrace: false })
+
 const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const ledger = yield* Ledger.Ledger
   const budget = yield* Budget.Budget

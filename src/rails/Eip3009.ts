@@ -114,8 +114,14 @@ const transfer = toEventSelector("Transfer(address,address,uint256)")
 /** Most nodes answer for at least this many blocks at once. */
 const blocksPerSearch = 1_000n
 
+/**
+ * A transfer comes before the validity ends. That is far less than these many searches, which span hours of the fastest
+ * chains; a node that shows old stamps and a huge latest block is not searched to its end.
+ */
+const maxSearches = 64
+
 /** A cancellation may come at any time; it is not looked for in more than this many searches. */
-const maxSearches = 16
+const maxSearchesBeyond = 16
 
 /** By how much our clock may be ahead of the chain's, in seconds. */
 const clockSkew = 120n
@@ -275,7 +281,8 @@ const findLog = Effect.fnUntraced(function*(
   const topics = [[used, canceled], word(authorization.from), authorization.nonce]
   const end = yield* Chain.firstBlockAt(node, latest, BigInt(authorization.validBefore))
   let fromBlock = yield* Chain.firstBlockAt(node, latest, BigInt(plannedAt) - clockSkew)
-  for (let searches = 0; fromBlock <= latest.number && (fromBlock <= end || searches < maxSearches); searches++) {
+  for (let searches = 0; fromBlock <= latest.number; searches++) {
+    if (searches >= (fromBlock <= end ? maxSearches : maxSearchesBeyond)) return undefined
     const last = fromBlock + blocksPerSearch - 1n
     const toBlock = last < latest.number ? last : latest.number
     const logs = yield* node.logs({ address: token, topics, fromBlock, toBlock })

@@ -188,6 +188,32 @@ describe("Eip3009", () => {
       assert.isTrue(seen.every(([from, to]) => to - from < 1000n))
     }))
 
+  it.effect("logs are not looked for without end where a node shows old stamps and a huge latest block", () =>
+    Effect.gen(function*() {
+      const seen: Array<readonly [bigint, bigint]> = []
+      const honest = nodeOf({ usedAt: 1n }, seen)
+      const reads: Array<bigint> = []
+      const node: Chain.Node = {
+        ...honest,
+        block: (tag) => {
+          const number = typeof tag === "bigint" ? tag : 2n ** 200n
+          reads.push(number)
+          return Effect.succeed({
+            number,
+            timestamp: number < 10n ? 0n : BigInt(signed.authorization.validBefore) - 1n
+          })
+        },
+        logs: (filter) => {
+          assert.isBelow(seen.length, 1_000)
+          return honest.logs(filter)
+        }
+      }
+      const verdict = yield* Eip3009.reconcile([node], signed)
+      assert.strictEqual(shown(verdict), "Settled (observed: state)")
+      assert.isAtMost(seen.length, 64)
+      assert.isBelow(reads.length, 1_000)
+    }))
+
   it.effect("a token that does not know EIP-3009 is an error, not a proof", () =>
     Effect.gen(function*() {
       for (const answer of ["0x", "0x01", `0x${"f".repeat(64)}`] as const) {
