@@ -332,7 +332,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
           const { reason } = outcome
           tried = true
           note(reason, outcome.money, true)
-          const open = reason._tag === "PaymentUncertain" || reason._tag === "PaymentRejected"
+          const open = outcome.money === "held" || outcome.money === "unknown"
           const mayGoOn = open && work.exchange.repeatable && place + 1 < choice.candidates.length
           if (mayGoOn && (yield* boundedLoss(candidate.usd, lostUsd, now))) {
             lostUsd += candidate.usd

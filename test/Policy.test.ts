@@ -183,7 +183,6 @@ describe("screen", () => {
       assert.strictEqual(screen({}, { offer: { validitySeconds: 15 } }), "")
       assert.strictEqual(screen({}, { offer: { validitySeconds: 14 } }), "validity")
     })
-
   })
 
   it("denies what is demanded by an origin that may not be paid", () => {

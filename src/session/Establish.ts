@@ -136,8 +136,11 @@ export const make = Effect.gen(function*() {
       spent: 0n,
       exposed: 0n
     }
-    const { exposed, limit, spent } = Option.getOrElse(Budget.tightest([...standings, cap]), () => cap)
-    return new PaymentError.BudgetExceeded({ ...limit, spent, exposed, requested })
+    const { exposed, limit: { limit, scope }, spent } = Option.getOrElse(
+      Budget.tightest([...standings, cap]),
+      () => cap
+    )
+    return new PaymentError.BudgetExceeded({ scope, limit, spent, exposed, requested })
   }
 
   /** What hangs in openings of this agent that their endpoint did not answer: more of them would lock the budget away. */

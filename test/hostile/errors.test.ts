@@ -430,9 +430,8 @@ describe("the other reasons", () => {
       Effect.fnUntraced(function*({ chain }) {
         chain.manners.set("rpc.test", "down")
         assert.strictEqual(shown(yield* failed(buy())), "PaymentUncertain (unknown)")
-        const [rail] = (yield* Effect.flatMap(Rails.Rails, ({ all }) => all)).filter(({ name }) =>
-          name === "x402/exact"
-        )
+        const rails = yield* Effect.flatMap(Rails.Rails, ({ all }) => all)
+        const rail = rails.find(({ name }) => name === "x402/exact")
         const [{ plan }] = (yield* World.authorizations) as [Ledger.Authorization]
         const asked: ReadonlyArray<Effect.Effect<unknown, PaymentError.Reason>> = [
           rail!.reconcile(plan),

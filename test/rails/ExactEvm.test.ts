@@ -400,7 +400,7 @@ describe("ExactEvm", () => {
       Effect.gen(function*() {
         const rail = yield* exact.railWith({}, nodes)
         const plan = yield* rail.plan(exact.offerV2(), exact.context)
-        const [asset] = Asset.known.filter(({ network }) => network === exact.network)
+        const asset = Asset.known.find(({ network }) => network === exact.network)
         return { balance: rail.balance!(plan), shortage: shortage(rail, plan, asset!) }
       })
     const units = (value: bigint) => Effect.succeed<`0x${string}`>(`0x${value.toString(16).padStart(64, "0")}`)
