@@ -2,7 +2,7 @@
 import { ExactEvmScheme } from "@x402/evm/exact/client"
 import { wrapFetchWithPayment, x402Client } from "@x402/fetch"
 import { Effect, Layer, Redacted, Schema } from "effect"
-import { FetchHttpClient, HttpClient } from "effect/http"
+import { FetchHttpClient, type HttpClient } from "effect/http"
 import { privateKeyToAccount } from "viem/accounts"
 import * as Agent from "../../src/Agent.ts"
 import * as Budget from "../../src/Budget.ts"
