@@ -294,6 +294,21 @@ const debitsLate: Step = (sale) =>
   )
 
 describe("a credential that goes where it should not", () => {
+  it.effect("serves more fibers than a session has room for, one session after the other", () =>
+    hostile(
+      session(),
+      Effect.fnUntraced(function*({ moved }) {
+        const five = Payment.with({ expect: 5 })
+        const fibers = yield* Effect.forEach(
+          Array.from({ length: 32 }),
+          () => Effect.forkChild(outcome(five(buy())))
+        )
+        const outcomes = yield* patiently(Fiber.joinAll(fibers))
+        assert.deepStrictEqual(outcomes, Array.from({ length: 32 }, () => "content"))
+        assert.strictEqual(yield* moved, 32n * price)
+      })
+    ))
+
   it.effect("attaches the token to every path below a prefix that the program listed", () =>
     hostile(
       session({ attach: ["/items/"] }),
