@@ -257,14 +257,17 @@ export const choose = (question: Question): Answer => {
     candidates: question.rank(candidates),
     refused,
     declined,
-    failure: dear[0] ?? denied[0] ??
-      (sessionsOnly
-        ? new PaymentError.SessionRequired({
-          realm: (demand.offers[0]!.realm ?? "").slice(0, 200),
-          offers: demand.offers,
-          refused,
-          ...merchantText
-        })
-        : new PaymentError.NoPayableOffer({ offers: demand.offers, refused, ...merchantText }))
+    // Made when it is asked for: where there is a candidate it rarely is.
+    get failure() {
+      return dear[0] ?? denied[0] ??
+        (sessionsOnly
+          ? new PaymentError.SessionRequired({
+            realm: (demand.offers[0]!.realm ?? "").slice(0, 200),
+            offers: demand.offers,
+            refused,
+            ...merchantText
+          })
+          : new PaymentError.NoPayableOffer({ offers: demand.offers, refused, ...merchantText }))
+    }
   }
 }

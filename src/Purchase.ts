@@ -294,7 +294,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     choice: Choice.Answer,
     before: Tried
   ) {
-    let failure: PaymentError.Reason = choice.failure
+    let failure: PaymentError.Reason | undefined
     let money: PaymentError.Money = "unspent"
     let lostUsd = 0n
     let tried = false
@@ -338,11 +338,11 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
             lostUsd += candidate.usd
             continue
           }
-          return yield* fail(work, failure, money)
+          return yield* fail(work, failure ?? choice.failure, money)
         }
       }
     }
-    return yield* fail(work, failure, money)
+    return yield* fail(work, failure ?? choice.failure, money)
   }, (effect, work) => Effect.onError(effect, () => giveUp(work)))
 
   return { draw, giveUp, walk }

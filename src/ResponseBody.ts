@@ -69,7 +69,8 @@ const withStream = (response: Response, stream: Stream.Stream<Uint8Array, HttpEr
  * **Details**
  *
  * A body that is longer than the cap gives no text: a demand of that size is not looked at. A body that breaks while it is
- * looked at breaks again, at the same place, for whoever reads the response that is handed back.
+ * looked at breaks again for whoever reads the response that is handed back: at the same place, or at its beginning if it
+ * says how long it is and is read as a whole.
  *
  * @category combinators
  * @since 0.1.0
@@ -78,6 +79,15 @@ export const peek = Effect.fnUntraced(function*(
   response: Response,
   cap: number
 ): Effect.fn.Return<{ readonly text: string | undefined; readonly response: Response }> {
+  if (isKnownToFit(response.headers, cap)) {
+    const read = yield* Effect.exit(response.arrayBuffer)
+    return Exit.isSuccess(read)
+      ? {
+        text: new TextDecoder().decode(read.value),
+        response: withStream(response, Stream.succeed(new Uint8Array(read.value)))
+      }
+      : { text: undefined, response: withStream(response, Stream.failCause(read.cause)) }
+  }
   const scope = yield* Scope.make()
   const pull = yield* Scope.provide(Stream.toPull(response.stream), scope)
   const chunks: Array<Uint8Array> = []
@@ -106,6 +116,12 @@ export const peek = Effect.fnUntraced(function*(
     response: withStream(response, Stream.concat(Stream.fromIterable(chunks), rest))
   }
 })
+
+/** The length of what is encoded says nothing of what it decodes to. */
+const isKnownToFit = (headers: Readonly<Record<string, string | undefined>>, cap: number): boolean => {
+  const length = headers["content-length"]
+  return length !== undefined && headers["content-encoding"] === undefined && Number(length) <= cap
+}
 
 const isEmptyBody = (cause: Cause.Cause<unknown>): boolean => {
   const error = Cause.squash(cause)

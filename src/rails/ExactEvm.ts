@@ -63,6 +63,16 @@ export interface Options {
 /** A demand's parts that are sent back are left out above this length, in characters, as the protocol allows. */
 const maxEcho = 4096
 
+/** An offer and a plan are looked at more than once on the way of one payment, and never change. */
+const remembering = <Key extends object, Value>(make: (key: Key) => Value) => {
+  const known = new WeakMap<Key, Value>()
+  return (key: Key): Value => {
+    const value = known.get(key) ?? make(key)
+    known.set(key, value)
+    return value
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // What is demanded
 // ---------------------------------------------------------------------------------------------------------------------
@@ -158,7 +168,8 @@ const Data = Schema.Struct({
   envelopes: Schema.NonEmptyArray(Envelope.Envelope)
 })
 
-const decodeData = Schema.decodeUnknownOption(Data)
+const decodePlan = Schema.decodeUnknownOption(Data)
+const decodeData = remembering((plan: Rails.Plan) => decodePlan(plan.data))
 
 /** The same for all that is sent of one purchase, so that a merchant who remembers it recognises a repetition. */
 const paymentId = (purchase: string) => `pay_${sha256(stringToHex(purchase)).slice(2, 34)}`
@@ -191,7 +202,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const chain = yield* Chain.Chain
   const random = yield* SecureRandom.SecureRandom
   const payer = getAddress(wallet.address)
-  const terms = termsOf({
+  const terms = remembering(termsOf({
     table: yield* Asset.Table,
     payer,
     networks: options.networks === undefined ? undefined : new Set(options.networks),
@@ -199,7 +210,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.maxValidity ?? "1 minute"))),
       { minimum: Policy.minValiditySeconds, maximum: Policy.maxValiditySeconds }
     )
-  })
+  }))
 
   const plan: Rails.Rail["plan"] = Effect.fn("ExactEvm.plan")(function*(offer, { purchase }) {
     const accepted = terms(offer)
@@ -252,7 +263,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   const sign: Rails.Rail["sign"] = Effect.fn("ExactEvm.sign")(function*(plan) {
-    const data = decodeData(plan.data)
+    const data = decodeData(plan)
     if (Option.isNone(data)) return yield* unusable("the plan is not one of this rail")
     const { authorization, domain, envelopes } = data.value
     if (authorization.from !== payer) return yield* unusable("the plan was made for another wallet")
@@ -265,7 +276,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   const reconcile: Rails.Rail["reconcile"] = Effect.fn("ExactEvm.reconcile")(function*(plan) {
-    const data = decodeData(plan.data)
+    const data = decodeData(plan)
     if (Option.isNone(data)) return Eip3009.unknown("the plan is not one of this rail")
     const { authorization, domain, plannedAt } = data.value
     return yield* Eip3009.reconcile(chain.nodes(plan.network), {
@@ -276,7 +287,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   const balance: NonNullable<Rails.Rail["balance"]> = Effect.fn("ExactEvm.balance")(function*(plan) {
-    const data = decodeData(plan.data)
+    const data = decodeData(plan)
     const [node] = chain.nodes(plan.network)
     if (Option.isNone(data) || node === undefined) return Option.none()
     const { authorization, domain } = data.value
@@ -295,7 +306,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     plan,
     sign,
     judge: (plan, answer, now) => {
-      const envelopes = Option.match(decodeData(plan.data), {
+      const envelopes = Option.match(decodeData(plan), {
         onNone: () => 1,
         onSome: (data) => data.envelopes.length
       })

@@ -7,6 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
 import * as Ledger from "../Ledger.ts"
 import type { LedgerUnavailable } from "../PaymentError.ts"
 import * as Rails from "../Rails.ts"
@@ -29,6 +30,9 @@ interface Drawing {
  */
 export const make = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
+  // Its finalizer runs after those of whoever closes sessions at the end.
+  const background = yield* Scope.make()
+  yield* Effect.addFinalizer((exit) => Scope.close(background, exit))
   const drawing = new Map<string, Drawing>()
   const closing = new Map<string, Deferred.Deferred<void, LedgerUnavailable>>()
 
@@ -77,11 +81,14 @@ export const make = Effect.gen(function*() {
     })
   })
 
-  /** Closes a session once, however many ask for it; all of them wait until it is done. */
+  /** Closes a session once, however many ask for it; whoever gives up waiting does not stop it for the others. */
   const close = (live: Live, next: "closing" | "suspect"): Effect.Effect<void, LedgerUnavailable> =>
+    Effect.flatMap(Effect.uninterruptible(turn(live, next)), Deferred.await)
+
+  const turn = (live: Live, next: "closing" | "suspect") =>
     Effect.suspend(() => {
       const running = closing.get(live.id)
-      if (running !== undefined) return Deferred.await(running)
+      if (running !== undefined) return Effect.succeed(running)
       const done = Deferred.makeUnsafe<void, LedgerUnavailable>()
       closing.set(live.id, done)
       return closeOnce(live, next).pipe(
@@ -90,7 +97,9 @@ export const make = Effect.gen(function*() {
             closing.delete(live.id)
             Deferred.doneUnsafe(done, exit)
           })
-        )
+        ),
+        Effect.forkIn(background),
+        Effect.as(done)
       )
     })
 
