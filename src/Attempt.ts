@@ -251,7 +251,7 @@ export const make = Effect.gen(function*() {
     while (true) {
       const sent = yield* interruptible(
         attempt,
-        inTime(plan, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
+        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
       )
       if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
         const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
@@ -360,9 +360,15 @@ export const make = Effect.gen(function*() {
 
 const answerOf = <A>({ answer, elsewhere }: Answered<A>) => Option.isSome(elsewhere) ? fromElsewhere : answer
 
-/** An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about. */
-const inTime = <A, E, R>({ spendableUntil }: Rails.Plan, answer: Effect.Effect<A, E, R>) =>
-  spendableUntil === undefined
+/**
+ * An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about.
+ * What has been taken is waited for as long as the caller likes.
+ */
+const inTime = <B, E2, R2, A, E, R>(
+  { authorization: { plan: { spendableUntil } }, settled }: UnderWay<A, E, R>,
+  answer: Effect.Effect<B, E2, R2>
+) =>
+  spendableUntil === undefined || settled
     ? Effect.map(answer, Option.some)
     : Effect.flatMap(
       Clock.currentTimeMillis,

@@ -70,13 +70,11 @@ const peek = (response: Response) =>
 interface Walk {
   /** Where it began: payment never crosses an origin. */
   readonly first: URL
+  /** The request that it began with, whose URL is the first. */
+  readonly request: Request
   /** One of them went over https: none goes over plain http any more. */
   secure: boolean
 }
-
-const CurrentWalk = Context.Reference<Walk | undefined>("effect-mpp/PayingClient/Walk", {
-  defaultValue: () => undefined
-})
 
 /** Takes the next hop, or says why not: nothing goes back from https to plain http. */
 const hop = (walk: Walk, request: Request, url: URL): HttpError | undefined => {
@@ -139,11 +137,15 @@ const exchangeOf = (
     isNotSent: Transport.isNotSent,
     answer: (response) => {
       const { status } = response
+      // Nothing of ours was sent and nothing is demanded: no matter who answered.
+      if (status !== 402 && !attached) {
+        return Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere: Option.none() })
+      }
       // A client below us that follows redirects by itself may have asked somebody else.
       const elsewhere = isAt(url.origin, response.url)
         ? Option.none()
         : Policy.redirected(url.origin, response.url)
-      return status !== 402 && !(attached && status >= 400)
+      return status < 400
         ? Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere })
         : Effect.map(peek(response), ({ response: value, text }) => ({
           answer: answerOf(response, text),
@@ -182,31 +184,42 @@ export const make = Effect.gen(function*() {
   const transport = yield* Transport.Transport
   const payment = yield* Payment.Payment
 
-  const payOnce = (request: Request): Effect.Effect<Response, HttpError | PaymentError.PaymentError> =>
+  const payOnce = (
+    request: Request,
+    url: URL | undefined,
+    walk?: Walk
+  ): Effect.Effect<Response, HttpError | PaymentError.PaymentError> =>
     Effect.withFiber((fiber) => {
-      const url = HttpClientRequest.toUrl(request)
-      if (Option.isNone(url) || fiber.getRef(Transport.Unpaid)) return transport.postprocess(Effect.succeed(request))
-      const walk = fiber.getRef(CurrentWalk)
-      const downgrade = walk === undefined ? undefined : hop(walk, request, url.value)
+      if (url === undefined || fiber.getRef(Transport.Unpaid)) return transport.postprocess(Effect.succeed(request))
+      const downgrade = walk && hop(walk, request, url)
       return downgrade === undefined
-        ? payment.pay(exchangeOf(transport, request, url.value, walk?.first))
+        ? payment.pay(exchangeOf(transport, request, url, walk?.first))
         : Effect.fail(downgrade)
     })
 
-  const paying = HttpClient.makeWith(
-    (effect: Effect.Effect<Request, HttpError>) => Effect.flatMap(effect, payOnce),
-    transport.preprocess
-  )
-  const following = HttpClient.followRedirects(paying, maxRedirects)
+  const following = (walk: Walk) =>
+    HttpClient.followRedirects(
+      HttpClient.makeWith(
+        (effect: Effect.Effect<Request, HttpError>) =>
+          Effect.flatMap(effect, (request) =>
+            payOnce(
+              request,
+              request === walk.request ? walk.first : Option.getOrUndefined(HttpClientRequest.toUrl(request)),
+              walk
+            )),
+        transport.preprocess
+      ),
+      maxRedirects
+    )
 
   return HttpClient.makeWith(
     (effect: Effect.Effect<Request, HttpError>) =>
       Effect.flatMap(effect, (request) =>
         Effect.withFiber((fiber) => {
           const first = Option.getOrUndefined(HttpClientRequest.toUrl(request))
-          if (first === undefined || !followsRedirects(fiber.context)) return payOnce(request)
-          const walk: Walk = { first, secure: false }
-          return Effect.provideService(following.postprocess(Effect.succeed(request)), CurrentWalk, walk)
+          return first === undefined || !followsRedirects(fiber.context)
+            ? payOnce(request, first)
+            : following({ first, request, secure: false }).postprocess(Effect.succeed(request))
         })),
     transport.preprocess
   )
@@ -230,7 +243,7 @@ export const quote = Effect.fn("PayingClient.quote")(function*(
   const payment = yield* Payment.Payment
   const prepared = yield* transport.preprocess(request)
   const first = yield* urlOf(prepared)
-  const walk: Walk = { first, secure: false }
+  const walk: Walk = { first, request: prepared, secure: false }
   let last = { request: prepared, url: first }
   const ask = Effect.fnUntraced(function*(request: Request) {
     const url = yield* urlOf(request)

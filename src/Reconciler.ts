@@ -137,13 +137,17 @@ const make = Effect.gen(function*() {
     if (Option.isNone(record)) return
     const { expiresAt, handle, id, limitUsd, spentUsd, state } = record.value
     if (state === "closed") return
-    if (state === "live" || state === "establishing") {
-      if (!isOverdue(expiresAt, now)) return
-      const live = yield* sessions.find(id)
-      if (Option.isSome(live)) return yield* sessions.expire(live.value)
-      yield* ledger.updateSession(id, { state: "closing" })
-    }
-    if (handle !== undefined) {
+    const running = state === "live" || state === "establishing"
+    if (running && !isOverdue(expiresAt, now)) return
+    // Whoever still draws on it, or closes it, is not overtaken.
+    const kept = yield* sessions.find(id)
+    if (Option.isSome(kept)) yield* sessions.expire(kept.value)
+    else if (running) yield* ledger.updateSession(id, { state: "closing" })
+    const after = yield* ledger.session(id)
+    if (!Option.exists(after, (it) => it.state !== "closed")) return
+    if (Option.isSome(kept)) {
+      // It was asked just now, and did not answer.
+    } else if (handle !== undefined) {
       const figures = yield* answer(authorization, rail.session.value.close(handle))
       if (Option.isSome(figures)) {
         return yield* ledger.closeSession(id, {

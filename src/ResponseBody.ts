@@ -201,7 +201,8 @@ export class Watched extends Inspectable.Class implements Response {
   get stream() {
     return this.original.stream.pipe(
       Stream.mapError((error) => this.about(error)),
-      Stream.onExit((exit) => this.end(exit))
+      // A stream that its reader gives up has been begun: it was delivered as far as it was wanted.
+      Stream.onExit((exit) => this.end(Exit.hasInterrupts(exit) ? Exit.void : exit))
     )
   }
 

@@ -109,7 +109,9 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
 
     if (authorization.state === "released") return yield* voided()
     if (rail === undefined || Option.isNone(asset)) return yield* uncertain()
-    const found = authorization.state === "settled"
+    // Nothing will ever tell what became of a draw whose session is closed: it counts as spent.
+    const lost = authorization.state === "presumed" && authorization.plan.kind === "draw"
+    const found = authorization.state === "settled" || lost
       ? "settled"
       : yield* attempts.reconcile({
         exchange: work.exchange,
@@ -141,7 +143,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         const unwritten = (error: PaymentError.LedgerUnavailable) => fail({ ...work, id }, error, "unknown")
         return restore(goOn(work, claimed.value, end)).pipe(
           Effect.catchTag("LedgerUnavailable", unwritten),
-          Effect.onError(() => end("undelivered"))
+          // Its content may have come, and not reached whoever asked.
+          Effect.onError(() => Effect.andThen(end("undelivered"), end("broken")))
         )
       })
     )

@@ -109,7 +109,7 @@ export class Session extends Context.Service<Session, {
   readonly expire: (live: Live) => Effect.Effect<void, PaymentError.LedgerUnavailable>
   /** Closes a session that took more than it was asked for; it is not drawn on again. */
   readonly suspect: (live: Live) => Effect.Effect<void, PaymentError.LedgerUnavailable>
-  /** Finds the session of a draw by its id. */
+  /** Finds a session that is live, or whose closing has not come to its figure, by its id. */
   readonly find: (id: string) => Effect.Effect<Option.Option<Live>>
   /** Closes every session, as the end of the scope does. */
   readonly closeAll: Effect.Effect<void>
@@ -221,7 +221,7 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
   const closeAll = Effect.gen(function*() {
     const { live } = yield* Ref.get(state)
     yield* Effect.forEach(
-      live.values(),
+      [...live.values(), ...(yield* closing.unfinished)],
       (one) => Effect.ignore(Effect.timeoutOption(close(one, "closing"), closeTimeout)),
       { concurrency: "unbounded", discard: true }
     )
@@ -263,8 +263,11 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
     forget: (route) => Ref.update(state, (now) => ({ ...now, routes: without(now.routes, nameOf(route, prefixes)) })),
     expire: (live) => close(live, "closing"),
     suspect: (live) => close(live, "suspect"),
-    find: (id) =>
-      Effect.map(Ref.get(state), ({ live }) => Option.fromUndefinedOr([...live.values()].find((one) => one.id === id)))
+    find: Effect.fnUntraced(function*(id) {
+      const { live } = yield* Ref.get(state)
+      const all = [...live.values(), ...(yield* closing.unfinished)]
+      return Option.fromUndefinedOr(all.find((one) => one.id === id))
+    })
   })
 })
 

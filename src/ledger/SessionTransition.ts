@@ -67,8 +67,8 @@ const withSpending = (holder: Authorization, spentUsd: bigint, now: number): Aut
   })
 
 /**
- * Judges a draw. Its money is its session's: what a claim says was spent is at most what the session can still give. The
- * money of a closed session is settled by its final figure: a draw that is judged later moves none, and is not open again.
+ * Judges a draw. Its money is its session's: what a claim says was spent is at most what was drawn, or it would hide what
+ * another draw has taken from the final figure. The money of a closed session is settled by its final figure: a draw that is judged later moves none, and is not open again.
  *
  * @category transitions
  * @since 0.1.0
@@ -77,15 +77,14 @@ export const judgeDraw = ({ draw, holder, session }: Drawn, judgement: Judgement
   Result.map(next(draw, judgement), (state) => {
     const isFinal = isClosed(session.state)
     if (isStale(draw, state, judgement) || (isFinal && isOpen(state))) return { draw, session, holder }
-    const room = session.limitUsd - session.spentUsd + draw.spentUsd - session.reservedUsd + reservedBy(draw)
     const figure = judgement.spentUsd ?? draw.drawUsd
     const spentUsd = state === "presumed"
       ? draw.drawUsd
       : state !== "settled"
       ? 0n
-      : isProof(judgement.evidence) || figure <= room
+      : isProof(judgement.evidence) || figure <= draw.drawUsd
       ? figure
-      : room
+      : draw.drawUsd
     const judged = withState(draw, state, spentUsd, judgement.evidence, now)
     if (isFinal) return { draw: judged, session, holder }
     const total = session.spentUsd - draw.spentUsd + spentUsd

@@ -35,6 +35,7 @@ export const make = Effect.gen(function*() {
   yield* Effect.addFinalizer((exit) => Scope.close(background, exit))
   const drawing = new Map<string, Drawing>()
   const closing = new Map<string, Deferred.Deferred<void, LedgerUnavailable>>()
+  const unfinished = new Map<string, Live>()
 
   const begin = (session: string, draw: string) => {
     const entry = drawing.get(session)
@@ -79,6 +80,7 @@ export const make = Effect.gen(function*() {
       state: "closed",
       evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
     })
+    unfinished.delete(live.id)
   })
 
   /** Closes a session once, however many ask for it; whoever gives up waiting does not stop it for the others. */
@@ -91,6 +93,7 @@ export const make = Effect.gen(function*() {
       if (running !== undefined) return Effect.succeed(running)
       const done = Deferred.makeUnsafe<void, LedgerUnavailable>()
       closing.set(live.id, done)
+      unfinished.set(live.id, live)
       return closeOnce(live, next).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
@@ -103,5 +106,11 @@ export const make = Effect.gen(function*() {
       )
     })
 
-  return { during, ended, close }
+  return {
+    during,
+    ended,
+    close,
+    /** Sessions whose closing has begun and not come to its figure. */
+    unfinished: Effect.sync((): ReadonlyArray<Live> => [...unfinished.values()])
+  }
 })

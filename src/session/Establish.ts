@@ -209,6 +209,24 @@ export const make = Effect.gen(function*() {
     return { id, authorization, plan }
   })
 
+  /** A session that cannot pay for one request is closed again. */
+  const tooSmall = Effect.fnUntraced(function*(
+    { ops }: Need,
+    id: string,
+    handle: Rails.SessionHandle
+  ): Effect.fn.Return<never, SessionFailure> {
+    const detail = "the session endpoint granted less than one request costs"
+    const reason = new PaymentError.ProtocolError({ protocol: "mpp/1.0", detail })
+    yield* failing("held")(ledger.updateSession(id, { handle, state: "closing" }))
+    const figures = yield* Effect.result(ops.close(handle))
+    if (figures._tag === "Failure") return yield* failing("held")(Effect.fail(reason))
+    const evidence = new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
+    yield* failing("held")(
+      ledger.closeSession(id, { spentUsd: usd(figures.success.spent), state: "closed", evidence })
+    )
+    return yield* failing("unspent")(Effect.fail(reason))
+  })
+
   /** Asks the endpoint for what is held already. */
   const open = Effect.fnUntraced(function*(
     { key, need, prepared, restore }: {
@@ -223,6 +241,7 @@ export const make = Effect.gen(function*() {
     const established = yield* Effect.exit(restore(ops.establish(plan)))
     if (Exit.isSuccess(established)) {
       const handle = established.value
+      if (usd(handle.limit) < usd(need.offer.units)) return yield* tooSmall(need, id, handle)
       yield* ledger.updateSession(id, {
         handle,
         state: "live",

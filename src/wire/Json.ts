@@ -100,6 +100,12 @@ export const parseObject = (text: string): Option.Option<Schema.JsonObject> => O
 const utf8 = new TextDecoder("utf-8", { fatal: true })
 const textOf = Option.liftThrowable((bytes: Uint8Array) => utf8.decode(bytes))
 
+/** By its first byte that is no space: a brace, or a byte order mark. A token tells itself from JSON by this at once. */
+const mayBeObject = (bytes: Uint8Array): boolean => {
+  const first = bytes.find((byte) => byte > 0x20)
+  return first === 0x7b || first === 0xef
+}
+
 const anyAlphabet = /^[A-Za-z0-9+/_-]*={0,2}$/
 
 /**
@@ -112,6 +118,7 @@ export const fromBase64 = (encoded: string): Option.Option<Schema.JsonObject> =>
   if (!anyAlphabet.test(encoded)) return Option.none()
   const digits = encoded.replace(/=+$/, "").replaceAll("-", "+").replaceAll("_", "/")
   return Result.getSuccess(Base64.decode(digits.padEnd(Math.ceil(digits.length / 4) * 4, "="))).pipe(
+    Option.filter(mayBeObject),
     Option.flatMap(textOf),
     Option.flatMap(parseObject)
   )
