@@ -362,13 +362,13 @@ const answerOf = <A>({ answer, elsewhere }: Answered<A>) => Option.isSome(elsewh
 
 /**
  * An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about.
- * What has been taken is waited for as long as the caller likes.
+ * What has been taken, and what holds nothing of its own, is waited for as long as the caller likes.
  */
 const inTime = <B, E2, R2, A, E, R>(
-  { authorization: { plan: { spendableUntil } }, settled }: UnderWay<A, E, R>,
+  { authorization: { plan: { kind, spendableUntil } }, settled }: UnderWay<A, E, R>,
   answer: Effect.Effect<B, E2, R2>
 ) =>
-  spendableUntil === undefined || settled
+  spendableUntil === undefined || kind === "draw" || settled
     ? Effect.map(answer, Option.some)
     : Effect.flatMap(
       Clock.currentTimeMillis,

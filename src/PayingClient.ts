@@ -139,16 +139,20 @@ const exchangeOf = (
       const { status } = response
       // Nothing of ours was sent and nothing is demanded: no matter who answered.
       if (status !== 402 && !attached) {
-        return Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere: Option.none() })
+        return Effect.succeed({
+          answer: new ResponseAnswer(response, undefined),
+          value: response,
+          elsewhere: Option.none()
+        })
       }
       // A client below us that follows redirects by itself may have asked somebody else.
       const elsewhere = isAt(url.origin, response.url)
         ? Option.none()
         : Policy.redirected(url.origin, response.url)
       return status < 400
-        ? Effect.succeed({ answer: answerOf(response, undefined), value: response, elsewhere })
+        ? Effect.succeed({ answer: new ResponseAnswer(response, undefined), value: response, elsewhere })
         : Effect.map(peek(response), ({ response: value, text }) => ({
-          answer: answerOf(response, text),
+          answer: new ResponseAnswer(response, text),
           value,
           elsewhere
         }))
@@ -162,13 +166,21 @@ const exchangeOf = (
 }
 
 /** Headers are read when they are asked for: a client makes them anew each time, and what is free asks for none. */
-const answerOf = (response: Response, body: string | undefined): Answer => ({
-  status: response.status,
+class ResponseAnswer implements Answer {
+  readonly status: number
+  readonly body: string | undefined
+  private readonly response: Response
+
+  constructor(response: Response, body: string | undefined) {
+    this.response = response
+    this.status = response.status
+    this.body = body
+  }
+
   get headers() {
-    return response.headers
-  },
-  body
-})
+    return this.response.headers
+  }
+}
 
 /** Whether a URL is one of this origin; what is no URL says nothing else. */
 const isAt = (origin: string, url: string): boolean =>
