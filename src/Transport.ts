@@ -121,16 +121,6 @@ const extending = (additional: ReadonlyArray<string | RegExp>) => {
 const withRedactedHeaders = extending(redactedHeaders)
 const withRedactedParameters = extending(redactedParameters)
 
-/** A fiber makes many requests in one context, and a context never changes. */
-const remembering = <Key extends object, Value>(make: (key: Key) => Value) => {
-  const known = new WeakMap<Key, Value>()
-  return (key: Key): Value => {
-    const value = known.get(key) ?? make(key)
-    known.set(key, value)
-    return value
-  }
-}
-
 /** The request without what we attached to it; the same one if that is nothing. */
 const withoutCredential = (request: Request): Request => {
   const credentials = Sent.credentialsOf(request.headers)
@@ -201,7 +191,7 @@ export const make = (client: HttpClient.HttpClient, options: Options = {}): Http
   const self = transformClient === undefined ? unpaying : Sent.transformOnce(unpaying, transformClient)
   const plainInit = withManualRedirect(requestInit, undefined)
 
-  const prepare = remembering((context: Context.Context<never>): Context.Context<never> => {
+  const prepare = (context: Context.Context<never>): Context.Context<never> => {
     const own = Context.getOrUndefined(context, FetchHttpClient.RequestInit)
     const headers = Context.get(context, Headers.CurrentRedactedNames)
     const parameters = Context.get(context, UrlParams.CurrentRedactedNames)
@@ -211,7 +201,7 @@ export const make = (client: HttpClient.HttpClient, options: Options = {}): Http
       Context.add(UrlParams.CurrentRedactedNames, withRedactedParameters(parameters)),
       Context.add(Unpaid, true)
     )
-  })
+  }
 
   return HttpClient.makeWith(
     Effect.flatMap((request) =>
