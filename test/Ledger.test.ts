@@ -54,6 +54,17 @@ describe("Ledger.layerMemory, by itself", () => {
       assert.deepStrictEqual(yield* money(), { spent: BigInt(count) + 5n, exposed: 5n })
     }).pipe(Effect.provide(Ledger.layerMemory({ quiet: true }))))
 
+  it.effect("forgets purchases whose content nobody reads, when there are many of them", () =>
+    Effect.gen(function*() {
+      const ledger = yield* Ledger.Ledger
+      for (let at = 0; at <= maxEnded; at++) {
+        yield* authorize(charge(`unread-${at}`, 1n))
+        yield* judge(`unread-${at}`, "settled", "claimed")
+        yield* deliver(`p-unread-${at}`, "delivering")
+      }
+      assert.strictEqual((yield* ledger.purchases).length, maxEnded)
+    }).pipe(Effect.provide(Ledger.layerMemory({ quiet: true }))))
+
   it.effect("forgets sessions that have ended", () =>
     Effect.gen(function*() {
       const ledger = yield* Ledger.Ledger

@@ -378,9 +378,12 @@ export class Store {
     this.retain(row)
   }
 
-  /** A purchase that has ended, with all of its authorisations, may be forgotten one day; any other may not. */
+  /**
+   * A purchase that has ended, with all of its authorisations, may be forgotten one day, and so may one whose content is
+   * with a caller who does not read it; any other may not.
+   */
   private retain({ open, value }: PurchaseRow): void {
-    if (open > 0 || !PurchaseTransition.isEnded(value.delivery)) {
+    if (open > 0 || !(PurchaseTransition.isEnded(value.delivery) || value.delivery === "delivering")) {
       this.endedPurchases.delete(value.id)
       return
     }
