@@ -208,6 +208,24 @@ const make = Effect.gen(function*() {
   const all = (authorizations: ReadonlyArray<Ledger.Authorization>) =>
     Effect.forEach(authorizations, patiently, { concurrency })
 
+  /** A session whose authority has debited more than was drawn took what nobody asked for, and is closed. */
+  const audit = Effect.fnUntraced(function*({ id, state }: Ledger.SessionRecord) {
+    const live = state === "live" ? yield* sessions.find(id) : Option.none<Session.Live>()
+    if (Option.isNone(live)) return
+    const { handle, ops } = live.value
+    const figures = yield* Effect.option(ops.inspect(handle))
+    // Our own count is read after the figure: what was debited by then had been reserved before.
+    const record = yield* ledger.session(id)
+    if (Option.isNone(figures) || Option.isNone(record)) return
+    const { reservedUsd, spentUsd } = record.value
+    const debited = Amount.toUsd({ asset: Asset.sessionUsdc, units: figures.value.spent })
+    if (debited > spentUsd + reservedUsd) yield* sessions.suspect(live.value)
+  }, (effect, { id }) =>
+    Effect.timeout(effect, patience).pipe(
+      Effect.ignore,
+      Effect.catchDefect(() => Effect.logWarning("a session's figure could not be read", id))
+    ))
+
   const sweep = Effect.gen(function*() {
     const report = { settled: 0, released: 0, presumed: 0, open: 0 }
     for (const state of yield* all(yield* ledger.unsettled)) {
@@ -217,6 +235,7 @@ const make = Effect.gen(function*() {
     const claims = inTurn(yield* ledger.unproven, yield* Ref.get(lastClaim))
     yield* Ref.set(lastClaim, claims.at(-1)?.id ?? "")
     yield* all(claims)
+    yield* Effect.forEach(yield* ledger.sessions, audit, { concurrency, discard: true })
     return report
   })
 

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Asset from "../src/Asset.ts"
 import * as Ledger from "../src/Ledger.ts"
 import * as PayingClient from "../src/PayingClient.ts"
+import * as PaymentError from "../src/PaymentError.ts"
 import * as Rails from "../src/Rails.ts"
 import * as Reconciler from "../src/Reconciler.ts"
 import * as Session from "../src/Session.ts"
@@ -293,11 +294,14 @@ describe("a session that is over", () => {
       assert.deepStrictEqual(yield* money(), { spent: 30n, exposed: 0n })
     }).pipe(Effect.provide(over(() => isUnknown, { close: () => figures }))))
 
+  const away = new PaymentError.Unavailable({ service: "session endpoint", notSent: false })
+
   it.effect("is closed by who still draws on it", () =>
     Effect.gen(function*() {
       const ended = yield* Ref.make<ReadonlyArray<string>>([])
       const sessions: Partial<Session.Session["Service"]> = {
-        find: (id) => Effect.succeedSome({ id } as Session.Live),
+        find: (id) =>
+          Effect.succeedSome({ id, handle, ops: { inspect: () => Effect.fail(away) } } as unknown as Session.Live),
         expire: ({ id }) => Ref.update(ended, (all) => [...all, id])
       }
       assert.strictEqual((yield* Effect.provide(expired, over(() => isUnknown, { sessions }))).open, 1)

@@ -577,6 +577,21 @@ describe("a session endpoint that lies", () => {
       })
     ))
 
+  it.effect("89: is found to take twice the price by the sweep, while it is live", () =>
+    hostile(
+      session({ paid: [honest, takesTwice(() => new Response("{}"))] }),
+      Effect.fnUntraced(function*(world) {
+        yield* crawl(buy())
+        yield* sweep
+        assert.deepStrictEqual((yield* sessions).map((it) => it.state), ["live"])
+        yield* crawl(buy())
+        yield* sweep
+        assert.deepStrictEqual((yield* sessions).map((it) => it.state), ["closed"])
+        assert.strictEqual(closings(world), 1)
+        assert.deepStrictEqual(yield* standing(), { spent: 3n * price, exposed: 0n })
+      })
+    ))
+
   it.effect("does not hold up the caller's time-out while it hangs", () =>
     hostile(
       session({
