@@ -83,6 +83,8 @@ export interface Options<E = never, R = never, LE = never, LR = never> {
   readonly transformClient?: (client: HttpClient.HttpClient) => HttpClient.HttpClient
   /** Members of `RequestInit` for a client that is made of `fetch`. */
   readonly requestInit?: globalThis.RequestInit
+  /** Whether every request says by `Accept-Payment` which methods the agent can pay by. Default: false. */
+  readonly acceptPayment?: boolean
   /** Whether open payments are reconciled in the background. Default: true. */
   readonly sweep?: boolean
 }
@@ -98,6 +100,7 @@ const assemble = <E, R, LE, LR, BE>(parts: {
   readonly ledger: Layer.Layer<Ledger.Ledger, LE, LR>
   readonly agentId: string
   readonly attach: ReadonlyArray<string> | undefined
+  readonly acceptPayment: boolean | undefined
   readonly sweep: boolean
 }) => {
   const payments = Payment.layer({ agent: parts.agentId }).pipe(
@@ -106,7 +109,7 @@ const assemble = <E, R, LE, LR, BE>(parts: {
     Layer.provideMerge(Rails.Rails.layer),
     Layer.provideMerge(parts.ledger)
   )
-  const clients = PayingClient.layerHttpClient.pipe(Layer.provideMerge(PayingClient.layer))
+  const clients = PayingClient.layerHttpClient.pipe(Layer.provideMerge(PayingClient.layer({ acceptPayment: parts.acceptPayment })))
   const reconciler = parts.sweep
     ? Layer.provideMerge(Reconciler.layerSweeping(), Reconciler.layer)
     : Reconciler.layer
@@ -166,6 +169,7 @@ export const layer = <E = never, R = never, LE = never, LR = never>(options: Opt
     ledger: options.ledger ?? Ledger.layerMemory(),
     agentId: options.agentId ?? "default",
     attach: options.attach,
+    acceptPayment: options.acceptPayment,
     sweep: options.sweep ?? true
   }) as never
 }
@@ -218,6 +222,7 @@ export const layerConfigWith = <LE = never, LR = never>(
         ledger: options.ledger ?? Ledger.layerMemory(),
         agentId: options.agentId ?? agentId,
         attach: options.attach,
+        acceptPayment: options.acceptPayment,
         sweep: options.sweep ?? true
       })
     })

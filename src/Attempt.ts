@@ -6,57 +6,26 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Amount from "./Amount.ts"
-import type { Asset } from "./Asset.ts"
-import type { Answered, Exchange } from "./Exchange.ts"
+import * as Result from "effect/Result"
+import * as Ending from "./Ending.ts"
+import type { Attempt, Restore, UnderWay } from "./Ending.ts"
+import type { Answered } from "./Exchange.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Outcome from "./Outcome.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
-import type { End } from "./ResponseBody.ts"
 import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
-import * as Telemetry from "./Telemetry.ts"
-
-/**
- * One authorisation to carry out for an exchange.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Attempt<A, E, R> {
-  readonly exchange: Exchange<A, E, R>
-  readonly rail: Rails.Rail
-  readonly asset: Asset
-  readonly purchase: string
-  readonly authorization: Ledger.Authorization
-  /** The session that a draw spends from. */
-  readonly live: Option.Option<Session.Live>
-}
 
 /** A server may settle in the last moment, and needs a while to say so. */
 const answerMarginMillis = 10_000
 
 /** Whoever else answered for the merchant says nothing of the money. */
 const fromElsewhere = { status: 399, headers: {}, body: undefined }
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** An attempt that is under way: where it may be interrupted, and since when. */
-interface UnderWay<A, E, R> extends Attempt<A, E, R> {
-  readonly restore: Restore
-  readonly since: bigint
-  /** It was settled before, and is asked for once more: it stays settled, whatever the merchant says now. */
-  readonly settled: boolean
-}
-
-/** Whether an authorisation took the money, cannot take it, or nobody knows. */
-type Finding = "void" | "settled" | "open"
 
 /**
  * Makes the runner of attempts; it needs the ledger and the sessions, and a scope for what goes on in the background.
@@ -68,145 +37,27 @@ export const make = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
   const session = yield* Session.Session
   const scope = yield* Effect.scope
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Written down
-  // -------------------------------------------------------------------------------------------------------------------
-
-  /** Money may have moved: a ledger that fails now is reported, and must not hide what the merchant answered. */
-  const note = (write: Effect.Effect<void, PaymentError.LedgerUnavailable>) =>
-    Effect.catch(write, (error) => Effect.logError("a payment's outcome could not be written", error.message))
-
-  const judged = <A, E, R>(
-    { authorization, settled }: UnderWay<A, E, R>,
-    state: "rejected" | "unknown" | "released",
-    evidence: Rails.Evidence
-  ) => settled ? Effect.void : note(ledger.judged(authorization.id, { state, evidence }))
-
-  const undelivered = ({ purchase }: { readonly purchase: string }) => note(ledger.delivered(purchase, "undelivered"))
-
-  const counted = <A, E, R>({ rail, since }: UnderWay<A, E, R>, outcome: Telemetry.Outcome, spent = 0n) =>
-    Effect.flatMap(Clock.monotonicTimeNanos, (now) => Telemetry.count(rail.name, outcome, spent, now - since))
-
-  /** Runs what may be interrupted. If it is, the authorisation stays held and is reconciled later. */
-  const interruptible = <B, E2, R2, A, E, R>(
-    attempt: UnderWay<A, E, R>,
-    effect: Effect.Effect<B, E2, R2>
-  ): Effect.Effect<Exit.Exit<B, E2>, never, R2> =>
-    Effect.flatMap(Effect.exit(attempt.restore(effect)), (exit) => {
-      if (Exit.isSuccess(exit) || !(Cause.hasInterrupts(exit.cause) || Cause.hasDies(exit.cause))) {
-        return Effect.succeed(exit)
-      }
-      const { evidence } = Outcome.nothingSeen("interrupted after sending")
-      return judged(attempt, "unknown", evidence).pipe(
-        Effect.andThen(undelivered(attempt)),
-        Effect.andThen(Effect.failCause(exit.cause as Cause.Cause<never>))
-      )
-    })
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Endings
-  // -------------------------------------------------------------------------------------------------------------------
-
-  const content = <A, E, R>({ exchange, purchase }: UnderWay<A, E, R>, value: A) => {
-    const ended = (end: End) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
-    return note(ledger.delivered(purchase, "delivering")).pipe(
-      Effect.andThen(exchange.watch(value, ended)),
-      Effect.map((value) => ({ _tag: "Content", value }) as const)
-    )
-  }
-
-  const paidUndelivered = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
-    const { asset, authorization: { plan }, rail } = attempt
-    yield* undelivered(attempt)
-    yield* counted(attempt, "undelivered", Amount.toUsd({ asset, units: plan.units }))
-    return { _tag: "Stop", reason: Outcome.undelivered(rail.name, seen), money: "spent" } as const
-  })
-
-  const uncertain = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
-    yield* undelivered(attempt)
-    yield* counted(attempt, "uncertain")
-    return { _tag: "Stop", reason: Outcome.uncertain(attempt.authorization.plan, seen), money: "unknown" } as const
-  })
-
-  const nothingSpent = <A, E, R>(
-    attempt: UnderWay<A, E, R>,
-    reason: PaymentError.Reason,
-    answer: Option.Option<A> = Option.none()
-  ) => Effect.as(counted(attempt, "void"), { _tag: "Void", reason, answer } as const)
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Found out
-  // -------------------------------------------------------------------------------------------------------------------
-
-  /** Asks chain or authority, and writes down what they say. */
-  const reconcile = Effect.fnUntraced(function*<A, E, R>(attempt: Attempt<A, E, R>): Effect.fn.Return<Finding> {
-    const { asset, authorization, live, rail } = attempt
-    if (Option.isSome(live)) {
-      const resolution = yield* Effect.orElseSucceed(
-        session.resolve(live.value, authorization),
-        (): Session.Resolution => ({ _tag: "Open" })
-      )
-      return resolution._tag === "Unspent" ? "void" : resolution._tag === "Spent" ? "settled" : "open"
-    }
-    const verdict = yield* Effect.option(rail.reconcile(authorization.plan))
-    if (Option.isNone(verdict) || verdict.value._tag === "Unknown" || verdict.value._tag === "Rejected") return "open"
-    yield* note(ledger.judged(authorization.id, Ledger.judgement(verdict.value, asset)))
-    return verdict.value._tag === "Void" ? "void" : "settled"
-  })
-
-  const finding = <A, E, R>(attempt: UnderWay<A, E, R>) =>
-    Effect.map(interruptible(attempt, reconcile(attempt)), (exit) => Exit.isSuccess(exit) ? exit.value : "open")
-
-  /** The answer says nothing of the money: it is unknown until somebody who knows was asked. */
-  const findOut = Effect.fnUntraced(function*<A, E, R>(
-    attempt: UnderWay<A, E, R>,
-    seen: Outcome.Seen,
-    reason: PaymentError.Reason,
-    answer?: Option.Option<A>
-  ): Effect.fn.Return<Outcome.Outcome<A>> {
-    yield* judged(attempt, "unknown", seen.evidence)
-    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
-    switch (yield* finding(attempt)) {
-      case "void":
-        return yield* nothingSpent(attempt, reason, answer)
-      case "settled":
-        return yield* paidUndelivered(attempt, seen)
-      case "open":
-        return yield* uncertain(attempt, seen)
-    }
-  })
-
-  const refused = Effect.fnUntraced(function*<A, E, R>(
-    attempt: UnderWay<A, E, R>,
-    { refusal, seen }: ReturnType<typeof Outcome.words>,
-    answer: Option.Option<A>
-  ): Effect.fn.Return<Outcome.Outcome<A>> {
-    const { asset, authorization: { plan }, rail } = attempt
-    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
-    yield* judged(attempt, "rejected", seen.evidence)
-    switch (yield* finding(attempt)) {
-      case "void":
-        return yield* nothingSpent(attempt, refusal, answer)
-      case "settled":
-        return yield* paidUndelivered(attempt, seen)
-      case "open": {
-        const lacks = yield* interruptible(attempt, Rails.shortage(rail, plan, asset))
-        yield* undelivered(attempt)
-        yield* counted(attempt, "rejected")
-        const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
-        return { _tag: "Stop", reason, money: "held" }
-      }
-    }
-  })
+  const {
+    content,
+    counted,
+    findOut,
+    interruptible,
+    judged,
+    note,
+    nothingSpent,
+    paidUndelivered,
+    reconcile,
+    refused,
+    voided
+  } = yield* Ending.make
 
   // -------------------------------------------------------------------------------------------------------------------
   // Sent and judged
   // -------------------------------------------------------------------------------------------------------------------
 
   const sign = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, sentBefore: boolean) {
-    const { authorization: { plan }, purchase, rail } = attempt
-    const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan), "Rail.sign", {
+    const { authorization: { broadcast, plan }, purchase, rail } = attempt
+    const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan, broadcast?.transaction), "Rail.sign", {
       attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
       captureStackTrace: false
     }))
@@ -219,11 +70,60 @@ export const make = Effect.gen(function*() {
     return yield* nothingSpent(attempt, signed.failure)
   })
 
-  const carry = Effect.fnUntraced(function*<A, E, R>(
+  /**
+   * The payer's own transaction goes to the chain before the merchant hears of it. Its hash is written down first; from then
+   * on it may be mined, whatever happens here. None where it is mined.
+   */
+  const broadcast = Effect.fnUntraced(function*<A, E, R>(
     attempt: UnderWay<A, E, R>,
+    { run, transaction }: Rails.Broadcast
+  ): Effect.fn.Return<Option.Option<Outcome.Outcome<A>>> {
+    const { asset, authorization: { broadcast: before, id, plan } } = attempt
+    const advanced = (step: Ledger.Broadcast["step"]) => ledger.advanced(id, { transaction, step })
+    const written = yield* Effect.result(advanced("broadcast"))
+    if (Result.isFailure(written)) {
+      if (before !== undefined) {
+        return Option.some(yield* findOut(attempt, Outcome.nothingSeen("broadcast before"), written.failure))
+      }
+      yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+      return Option.some(yield* nothingSpent(attempt, written.failure))
+    }
+    const exit = yield* interruptible(attempt, run)
+    const verdict = Exit.isSuccess(exit) ? exit.value : undefined
+    switch (verdict?._tag) {
+      case "Settled": {
+        if (!attempt.settled) yield* note(ledger.judged(id, Ledger.judgement(verdict, plan, asset)))
+        yield* note(advanced("mined"))
+        return Option.none()
+      }
+      case "Void": {
+        yield* voided(attempt, verdict)
+        const reason = new PaymentError.ChainError({
+          network: plan.network,
+          operation: "pay",
+          detail: "the transaction was not carried out"
+        })
+        return Option.some(yield* nothingSpent(attempt, reason))
+      }
+      default: {
+        const seen = Outcome.nothingSeen("broadcast")
+        const reason = new PaymentError.ChainError({
+          network: plan.network,
+          operation: "pay",
+          detail: "whether the transaction was mined is not known"
+        })
+        const evidence = verdict?.evidence ?? seen.evidence
+        return Option.some(yield* findOut(attempt, { ...seen, evidence }, reason))
+      }
+    }
+  })
+
+  const carry = Effect.fnUntraced(function*<A, E, R>(
+    begun: UnderWay<A, E, R>,
     sentBefore: boolean
   ): Effect.fn.Return<Outcome.Outcome<A>, never, R> {
-    const { asset, authorization: { id, plan }, exchange, live, rail } = attempt
+    let attempt = begun
+    const { asset, authorization: { id, plan }, exchange, live, purchase, rail } = attempt
     const policy = yield* RetryPolicy
     const schedules = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
     const isDraw = plan.kind === "draw"
@@ -231,6 +131,11 @@ export const make = Effect.gen(function*() {
     const signed = yield* sign(attempt, sentBefore)
     if ("_tag" in signed) return signed
     const { envelopes } = signed
+    if (signed.broadcast !== undefined) {
+      const ended = yield* broadcast(attempt, signed.broadcast)
+      if (Option.isSome(ended)) return ended.value
+      attempt = { ...attempt, settled: true }
+    }
 
     /** Waits as the schedule of the reason says; false when it says no more. */
     const waited = (reason: Outcome.Outage) =>
@@ -248,10 +153,21 @@ export const make = Effect.gen(function*() {
 
     let envelope = 0
     let left = sentBefore
+    let presented = false
     while (true) {
+      if (Rails.isExpired(plan, yield* Clock.currentTimeMillis)) {
+        const seen = Outcome.nothingSeen("the challenge had expired")
+        if (left || attempt.settled) return yield* findOut(attempt, seen, expired)
+        yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+        return yield* nothingSpent(attempt, expired)
+      }
+      if (signed.broadcast !== undefined && !presented) {
+        yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "presented" }))
+        presented = true
+      }
       const sent = yield* interruptible(
         attempt,
-        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope]), exchange.answer))
+        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope], purchase), exchange.answer))
       )
       if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
         const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
@@ -263,7 +179,10 @@ export const make = Effect.gen(function*() {
         const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && !isDraw)
         if (mayRepeat && (yield* waited(reason))) continue
         const seen = Outcome.nothingSeen(notSent ? "not sent" : "no answer")
-        if (!notSent) return orAgain(reason, yield* findOut(attempt, seen, reason))
+        if (notSent && signed.broadcast !== undefined) {
+          yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "mined" }))
+        }
+        if (!notSent || attempt.settled) return orAgain(reason, yield* findOut(attempt, seen, reason))
         yield* judged(attempt, "released", seen.evidence)
         return yield* nothingSpent(attempt, reason)
       }
@@ -273,7 +192,7 @@ export const make = Effect.gen(function*() {
       const now = yield* Clock.currentTimeMillis
       const verdict = rail.judge(plan, answer, now)
       if (verdict._tag === "Settled" && verdict.content) {
-        const spentUsd = Amount.toUsd({ asset, units: verdict.units })
+        const spentUsd = Rails.spentUsd(plan, asset, verdict)
         if (!attempt.settled) yield* settle(attempt, spentUsd, verdict.evidence)
         yield* counted(attempt, "paid", spentUsd)
         return yield* content(attempt, value)
@@ -290,12 +209,12 @@ export const make = Effect.gen(function*() {
       switch (verdict._tag) {
         case "Settled": {
           if (!attempt.settled) {
-            yield* settle(attempt, Amount.toUsd({ asset, units: verdict.units }), verdict.evidence)
+            yield* settle(attempt, Rails.spentUsd(plan, asset, verdict), verdict.evidence)
           }
           return yield* paidUndelivered(attempt, seen)
         }
         case "Void": {
-          yield* judged(attempt, "released", verdict.evidence)
+          yield* voided(attempt, verdict)
           return yield* nothingSpent(attempt, refusal, Option.some(value))
         }
         case "Rejected":
@@ -356,6 +275,11 @@ export const make = Effect.gen(function*() {
     )
 
   return { run, resend, reconcile }
+})
+
+const expired = new PaymentError.PolicyDenied({
+  rule: "expired",
+  detail: "the challenge expired before its payment could be presented; ask the merchant again"
 })
 
 const answerOf = <A>({ answer, elsewhere }: Answered<A>) => Option.isSome(elsewhere) ? fromElsewhere : answer

@@ -3,7 +3,7 @@
  *
  * 1. An active session that covers the price. 2. A new session, when the workload is worth one. 3. A single charge over
  * MPP. 4. x402. A new session that is not worth one comes last. Within a class: cheaper first, then fewer on-chain steps,
- * then the server's order.
+ * then the server's order. What the request itself prefers by `Accept-Payment` comes before all of that.
  *
  * A program can replace the ranking; it cannot skip policy, budget or ledger.
  *
@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
 import type { Demand } from "./Demand.ts"
+import * as Fit from "./Fit.ts"
 import { type Offer, Refused } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
 import type { Rail, SessionOps } from "./Rails.ts"
@@ -56,6 +57,8 @@ export interface Candidate {
   /** The price in micro-dollars. */
   readonly usd: bigint
   readonly tier: Tier
+  /** How much the caller wants to pay this way, from 0 to 1: 1 unless the request says otherwise. */
+  readonly preference: number
   /** The place in the server's list. */
   readonly place: number
   /** Why it stands where it stands, in our words. */
@@ -72,6 +75,7 @@ export type Rank = (candidates: ReadonlyArray<Candidate>) => ReadonlyArray<Candi
 
 const byTierThenPrice: Rank = (candidates) =>
   candidates.toSorted((a, b) =>
+    b.preference - a.preference ||
     order[a.tier] - order[b.tier] ||
     (a.usd < b.usd ? -1 : a.usd > b.usd ? 1 : 0) ||
     a.rail.steps - b.rail.steps ||
@@ -111,8 +115,8 @@ export interface Question {
   readonly rails: ReadonlyArray<Rail>
   /** Names of the rails that may be used; absent: all. */
   readonly only: ReadonlyArray<string> | undefined
-  /** Whether the request has an `Authorization` of its own. */
-  readonly authorized: boolean
+  /** The request that is to be paid for. */
+  readonly request: Fit.Request
   /** The most that one request may cost, in micro-dollars. */
   readonly ceiling: bigint
   readonly expected: number
@@ -193,15 +197,8 @@ export const choose = (question: Question): Answer => {
       denied.push(error)
       declined.push({ offer, why: error.detail })
     }
-    if (question.authorized && offer.protocol !== "x402") {
-      return deny(
-        new PaymentError.PolicyDenied({
-          rule: "authorization-in-use",
-          detail: "the request has an Authorization header of its own, and it is never overwritten",
-          offer
-        })
-      )
-    }
+    const misfit = Fit.objection(offer, question.request)
+    if (Option.isSome(misfit)) return deny(misfit.value)
     const reasons: Array<string> = []
     for (const rail of rails) {
       const accepted = rail.accepts(offer, question.origin)
@@ -238,6 +235,7 @@ export const choose = (question: Question): Answer => {
         offer,
         asset,
         usd,
+        preference: Fit.preference(offer, question.request),
         place,
         ...tierOf(question, offer, rail)
       })

@@ -52,6 +52,8 @@ export type Receipt =
     readonly reference: string
     readonly timestamp: string
     readonly status: "success"
+    /** The challenge that was paid, where the receipt says. */
+    readonly challengeId: string | undefined
   }
   | {
     readonly protocol: "mpp/1.0"
@@ -176,7 +178,14 @@ const readReceipt = (
 ): Option.Option<Receipt> =>
   Option.fromUndefinedOr(headers["payment-receipt"]).pipe(
     Option.flatMap(PaymentReceipt.decode),
-    Option.map((receipt): Receipt => receipt.protocol === "mpp" ? Struct.omit(receipt, ["members"]) : receipt),
+    Option.map((receipt): Receipt => {
+      if (receipt.protocol !== "mpp") return receipt
+      const { challengeId } = receipt.members
+      return {
+        ...Struct.omit(receipt, ["members"]),
+        challengeId: typeof challengeId === "string" ? challengeId : undefined
+      }
+    }),
     Option.orElse(() => Option.map(settlement, Struct.omit(["merchantText"])))
   )
 

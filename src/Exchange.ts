@@ -45,10 +45,14 @@ export interface Exchange<in out A, in out E = never, out R = never> {
   readonly repeatable: boolean
   /** Whether the request has an `Authorization` of its own, which is never overwritten. */
   readonly authorized: boolean
+  /** The bytes of the request's content, empty where it has none; `undefined` where they are not at hand. */
+  readonly content: Uint8Array | undefined
+  /** How the caller wants to pay: the `Accept-Payment` field of the request, where it has one. */
+  readonly acceptPayment: string | undefined
   /** Why this request must not be paid for, whatever is demanded. */
   readonly obstacle: Option.Option<PolicyDenied>
-  /** Sends the request, with the header fields of a credential if there is one. */
-  readonly send: (envelope: Envelope | undefined) => Effect.Effect<A, E, R>
+  /** Sends the request, with the header fields of a credential for a purchase if there is one. */
+  readonly send: (envelope: Envelope | undefined, purchase?: string) => Effect.Effect<A, E, R>
   /** Whether a failure proves that nothing left this process. */
   readonly isNotSent: (error: E) => boolean
   /** Reads what matters for payment. */

@@ -12,12 +12,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
 import * as Budget from "./Budget.ts"
 import * as Memory from "./ledger/Memory.ts"
 import {
   Authorization,
+  type Broadcast,
   type Conduct,
   type Delivery,
   type Draft,
@@ -27,7 +27,7 @@ import {
   type Standing
 } from "./ledger/Model.ts"
 import type { BudgetExceeded, LedgerUnavailable } from "./PaymentError.ts"
-import type { Evidence, Plan, Verdict } from "./Rails.ts"
+import { type Evidence, type Plan, spentUsd, type Verdict } from "./Rails.ts"
 
 export type { Limit } from "./Budget.ts"
 export * from "./ledger/Model.ts"
@@ -53,6 +53,8 @@ export class Ledger extends Context.Service<Ledger, {
   readonly authorize: (draft: Draft) => Effect.Effect<void, BudgetExceeded | LedgerUnavailable>
   /** An authorisation is about to be sent again: `unknown` or `rejected` becomes `signed`. */
   readonly resent: (id: string) => Effect.Effect<void, LedgerUnavailable>
+  /** How far a transaction came that its payer broadcasts: before it leaves, when it is mined, before it is presented. */
+  readonly advanced: (id: string, broadcast: Broadcast) => Effect.Effect<void, LedgerUnavailable>
   /**
    * Writes down what became known. Only evidence that is `proven` or `attested` returns a hold, or any part of it; of what
    * was never sent, its owner's word does. A judgement that is weaker than what is known changes nothing, and one that
@@ -169,23 +171,27 @@ export const newAuthorization = (draft: {
   })
 
 /**
- * What a rail's verdict means for an authorisation of this asset.
+ * What a rail's verdict means for the authorisation of a plan in this asset.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const judgement = (verdict: Verdict, asset: Asset): Judgement => {
+export const judgement = (verdict: Verdict, plan: Plan, asset: Asset): Judgement => {
   switch (verdict._tag) {
     case "Settled":
       return {
         state: "settled",
-        spentUsd: Amount.toUsd({ asset, units: verdict.units }),
+        spentUsd: spentUsd(plan, asset, verdict),
         evidence: verdict.evidence
       }
     case "Rejected":
       return { state: "rejected", evidence: verdict.evidence }
     case "Void":
-      return { state: "released", evidence: verdict.evidence }
+      return {
+        state: "released",
+        ...(verdict.feeUsd === undefined ? {} : { spentUsd: verdict.feeUsd }),
+        evidence: verdict.evidence
+      }
     case "Unknown":
       return { state: "unknown", evidence: verdict.evidence }
   }

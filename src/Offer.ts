@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { sha256, stringToHex } from "viem/utils"
 import * as Amount from "./Amount.ts"
@@ -66,7 +67,11 @@ export class Offer extends Schema.Class<Offer>("effect-mpp/Offer")({
       this.asset.toLowerCase(),
       this.units.toString(),
       this.payee.toLowerCase(),
-      this.realm ?? ""
+      this.realm ?? "",
+      // Who else gets a part of a charge stands there alone.
+      this.protocol === "mpp" && this.intent === "charge" && Predicate.hasProperty(this.wire, "request")
+        ? this.wire.request
+        : ""
     ])))
   }
 }

@@ -20,7 +20,7 @@ import * as Payment from "./Payment.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Policy from "./Policy.ts"
 import * as PurchaseKey from "./PurchaseKey.ts"
-import type { Envelope } from "./Rails.ts"
+import * as Rails from "./Rails.ts"
 import * as ResponseBody from "./ResponseBody.ts"
 import * as Transport from "./Transport.ts"
 
@@ -45,6 +45,18 @@ export class PayingClient
     "effect-mpp/PayingClient"
   )
 {}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Whether every request says by `Accept-Payment` which methods of the Payment scheme the agent can pay by, so that
+   * servers can leave out what it cannot. Default: false, since it also tells servers that sell nothing.
+   */
+  readonly acceptPayment?: boolean | undefined
+}
 
 /**
  * How many redirects are followed.
@@ -98,6 +110,9 @@ const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRA
 const obstacleOf = (request: Request, url: URL, first: URL | undefined): Option.Option<PaymentError.PolicyDenied> => {
   const denied = (rule: string, detail: string) => Option.some(new PaymentError.PolicyDenied({ rule, detail }))
   if (first !== undefined && first.origin !== url.origin) return Policy.redirected(first.origin, url.origin)
+  if (request.headers["payment-authorization"] !== undefined) {
+    return denied("authorization-in-use", "the request carries a payment of its own")
+  }
   const { body } = request
   return body._tag === "Stream" || (body._tag === "Raw" && body.body instanceof ReadableStream)
     ? denied("unreplayable-body", "a streamed body cannot be sent a second time; send it as bytes to have it paid for")
@@ -107,7 +122,7 @@ const obstacleOf = (request: Request, url: URL, first: URL | undefined): Option.
 const isBodiless = ({ method }: Request, { headers, status }: Response): boolean =>
   method === "HEAD" || status === 204 || status === 205 || headers["content-length"] === "0"
 
-const withEnvelope = (request: Request, envelope: Envelope | undefined): Request =>
+const withEnvelope = (request: Request, envelope: Rails.Envelope | undefined): Request =>
   envelope === undefined
     ? request
     : HttpClientRequest.setHeaders(
@@ -115,11 +130,26 @@ const withEnvelope = (request: Request, envelope: Envelope | undefined): Request
       Object.fromEntries(Object.entries(envelope).map(([name, value]) => [name, Redacted.value(value)]))
     )
 
+/**
+ * A merchant recognises the same purchase by it, should an answer be lost. Only the caller's own key says that his request
+ * can be repeated.
+ */
+const withKey = (request: Request, purchase: string | undefined): Request =>
+  purchase === undefined || safeMethods.has(request.method) || request.headers["idempotency-key"] !== undefined
+    ? request
+    : HttpClientRequest.setHeader(request, "idempotency-key", purchase)
+
+const noContent = new Uint8Array()
+
+const contentOf = ({ body }: Request): Uint8Array | undefined =>
+  body._tag === "Empty" ? noContent : body._tag === "Uint8Array" ? body.body : undefined
+
 const exchangeOf = (
   transport: HttpClient.HttpClient,
   request: Request,
   url: URL,
-  first: URL | undefined
+  first: URL | undefined,
+  outgoing = request
 ): Exchange<Response, HttpError> => {
   let attached = false
   return {
@@ -129,10 +159,12 @@ const exchangeOf = (
     key: (agent) => PurchaseKey.of(agent, request, url),
     repeatable: safeMethods.has(request.method) || request.headers["idempotency-key"] !== undefined,
     authorized: request.headers.authorization !== undefined,
+    content: contentOf(request),
+    acceptPayment: request.headers["accept-payment"],
     obstacle: obstacleOf(request, url, first),
-    send: (envelope) => {
+    send: (envelope, purchase) => {
       attached = envelope !== undefined
-      return transport.postprocess(Effect.succeed(withEnvelope(request, envelope)))
+      return transport.postprocess(Effect.succeed(withKey(withEnvelope(outgoing, envelope), purchase)))
     },
     isNotSent: Transport.isNotSent,
     answer: (response) => {
@@ -192,9 +224,20 @@ const isAt = (origin: string, url: string): boolean =>
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.gen(function*() {
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const transport = yield* Transport.Transport
   const payment = yield* Payment.Payment
+  const rails = yield* Rails.Rails
+
+  /** Pays; and says before how the agent can, unless the caller has said how he wants to. */
+  const pay = (request: Request, url: URL, first: URL | undefined) =>
+    options.acceptPayment !== true || request.headers["accept-payment"] !== undefined
+      ? payment.pay(exchangeOf(transport, request, url, first))
+      : Effect.flatMap(rails.all, (all) => {
+        const accepted = [...new Set(all.flatMap(({ accept }) => accept ?? []))].join(", ")
+        const outgoing = accepted === "" ? request : HttpClientRequest.setHeader(request, "accept-payment", accepted)
+        return payment.pay(exchangeOf(transport, request, url, first, outgoing))
+      })
 
   const payOnce = (
     request: Request,
@@ -205,7 +248,7 @@ export const make = Effect.gen(function*() {
       if (url === undefined || fiber.getRef(Transport.Unpaid)) return transport.postprocess(Effect.succeed(request))
       const downgrade = walk && hop(walk, request, url)
       return downgrade === undefined
-        ? payment.pay(exchangeOf(transport, request, url, walk?.first))
+        ? pay(request, url, walk?.first)
         : Effect.fail(downgrade)
     })
 
@@ -289,10 +332,10 @@ const urlOf = (request: Request): Effect.Effect<URL, HttpError> =>
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<PayingClient, never, Transport.Transport | Payment.Payment> = Layer.effect(
-  PayingClient,
-  make
-)
+export const layer = (
+  options: Options = {}
+): Layer.Layer<PayingClient, never, Transport.Transport | Payment.Payment | Rails.Rails> =>
+  Layer.effect(PayingClient, make(options))
 
 /**
  * The paying client under the tag of `HttpClient`, for programs that know nothing of payment.

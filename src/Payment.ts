@@ -203,7 +203,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       origin: exchange.origin,
       rails: all,
       only: given.rails,
-      authorized: exchange.authorized,
+      request: exchange,
       ceiling: ceilingOf(given),
       expected: yield* workload.expected(exchange.origin, given.expect),
       screen: (offer, asset, rail) => policy.screen(offer, { origin: exchange.origin, asset, payer: rail.payer, now }),

@@ -243,8 +243,8 @@ export const make = (
   const mainNetworks = world.assets.assets.filter((asset) => asset.usd && !asset.testnet).map((asset) => asset.network)
   const networks = new Set([
     ...(options.networks ?? (world.rpcNetworks.length > 0 ? world.rpcNetworks : mainNetworks)),
-    // Which sessions may be opened is decided by the list of their origins.
-    Asset.sessionUsdc.network
+    // There is no chain behind them: which of them are in the table, and at which origins, is for the program to say.
+    ...world.assets.assets.map(({ network }) => network).filter((network) => network.startsWith("mpp:"))
   ])
   const isAllowed = options.allowOrigins === undefined ? () => true : originList(options.allowOrigins, false)
   const isDenied = originList(options.denyOrigins ?? [], true)

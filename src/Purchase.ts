@@ -137,6 +137,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     readonly lostUsd?: bigint | undefined
   }) {
     const { asset, choice, live, lostUsd = 0n, plan, rail, usd } = options
+    const feeUsd = plan.feeUsd ?? 0n
     const { exchange } = work
     const now = yield* Clock.currentTimeMillis
     const who = { agent: work.agent, origin: exchange.origin, payer: rail.payer }
@@ -146,7 +147,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       purchase: work.id,
       ...(draw ? { session: live.value.id } : {}),
       plan: plan.rail === rail.name ? plan : new Rails.Plan({ ...plan, rail: rail.name }),
-      holdUsd: draw ? 0n : usd,
+      holdUsd: draw ? 0n : usd + feeUsd,
       drawUsd: draw ? usd : 0n,
       counters: budget.counters(who),
       origin: exchange.origin,
@@ -163,7 +164,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       authorization,
       live
     }, {
-      purchase: Option.some(purchaseOf(work, usd, lostUsd, choice, now)),
+      purchase: Option.some(purchaseOf(work, usd + feeUsd, lostUsd, choice, now)),
       authorization,
       limits: budget.limits(who),
       session: Option.none()

@@ -40,8 +40,12 @@ export class Plan extends Schema.Class<Plan>("effect-mpp/Rails/Plan")({
   units: Amount.Units,
   payer: Schema.String,
   payee: Schema.String,
+  /** The most that fees which the payer pays come to, in micro-dollars: part of the hold. Absent: none. */
+  feeUsd: Schema.optionalKey(Amount.Units),
   /** When it can no longer become spent (milliseconds since the epoch); absent: never. */
   spendableUntil: Schema.optionalKey(Schema.Natural),
+  /** When what it answers has expired (milliseconds since the epoch): it is not presented any more from then on. */
+  presentableUntil: Schema.optionalKey(Schema.Natural),
   /** The complete unsigned payload, in the rail's own form. */
   data: Schema.Json
 }) {}
@@ -59,6 +63,21 @@ export class Plan extends Schema.Class<Plan>("effect-mpp/Rails/Plan")({
  */
 export interface Credential {
   readonly envelopes: readonly [Envelope, ...ReadonlyArray<Envelope>]
+  /** What must have happened on a chain before it is presented. */
+  readonly broadcast?: Broadcast | undefined
+}
+
+/**
+ * A transaction that the payer sends to the chain himself, and whose hash the credential presents.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Broadcast {
+  /** Its hash, which is written down before it leaves. */
+  readonly transaction: string
+  /** Sends it unless it was sent before, and waits until it is mined, or never can be. Repeating it is safe. */
+  readonly run: Effect.Effect<Verdict>
 }
 
 /**
@@ -109,15 +128,25 @@ export class Evidence extends Schema.Class<Evidence>("effect-mpp/Rails/Evidence"
  * - `Settled`: it moved (`units` of it). With `content`, the answer is what was bought.
  * - `Rejected`: the server says no, and may still take it.
  * - `Void`: proven that it can never move.
+ *
+ * Fees come on top: `feeUsd` is what the payer paid for them, in micro-dollars. Where a settled one does not say, it counts
+ * all that was held for them.
+ *
  * - `Unknown`: no statement can be trusted. With `content`, the answer is what was bought all the same.
  *
  * @category models
  * @since 0.1.0
  */
 export type Verdict =
-  | { readonly _tag: "Settled"; readonly units: bigint; readonly content: boolean; readonly evidence: Evidence }
+  | {
+    readonly _tag: "Settled"
+    readonly units: bigint
+    readonly feeUsd?: bigint
+    readonly content: boolean
+    readonly evidence: Evidence
+  }
   | { readonly _tag: "Rejected"; readonly problem: string; readonly evidence: Evidence }
-  | { readonly _tag: "Void"; readonly evidence: Evidence }
+  | { readonly _tag: "Void"; readonly feeUsd?: bigint; readonly evidence: Evidence }
   | {
     readonly _tag: "Unknown"
     readonly content: boolean
@@ -164,14 +193,21 @@ export interface Rail {
   readonly name: string
   /** Who pays: the wallet's address, or the session endpoint's account. The key of the day ceiling. */
   readonly payer: string
+  /** What it answers, in the words of `Accept-Payment`: `tempo/charge`. Absent: nothing of the Payment scheme. */
+  readonly accept?: string | undefined
   /** How many transactions on a chain one payment takes. */
   readonly steps: number
   /** Whether signing the same plan again, also after a restart, is safe and possible without a person. */
   readonly repeats: boolean
   /** The asset that an offer would be paid in, or why it cannot be paid on this rail. */
   readonly accepts: (offer: Offer, origin: string) => Result.Result<Asset, Unaccepted>
-  readonly plan: (offer: Offer, context: PlanContext) => Effect.Effect<Plan, PaymentError.PolicyDenied>
-  readonly sign: (plan: Plan) => Effect.Effect<Credential, PaymentError.WalletError>
+  /** Signs nothing and holds nothing. A chain may be asked for fees and for funds. */
+  readonly plan: (
+    offer: Offer,
+    context: PlanContext
+  ) => Effect.Effect<Plan, PaymentError.PolicyDenied | PaymentError.ChainError | PaymentError.InsufficientFunds>
+  /** With the hash of a transaction that was broadcast before, that one is presented, and signed again only if need be. */
+  readonly sign: (plan: Plan, broadcast?: string) => Effect.Effect<Credential, PaymentError.WalletError>
   readonly judge: (plan: Plan, answer: Answer, now: number) => Verdict
   readonly reconcile: (
     plan: Plan
@@ -180,6 +216,27 @@ export interface Rail {
   readonly balance?: (plan: Plan) => Effect.Effect<Option.Option<bigint>, PaymentError.ChainError>
   readonly session: Option.Option<SessionOps>
 }
+
+/**
+ * Whether what a plan answers has expired: its credential must not be presented any more, whatever delayed it.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isExpired = ({ presentableUntil }: Plan, now: number): boolean =>
+  presentableUntil !== undefined && now >= presentableUntil
+
+/**
+ * What a settled authorisation took, with its fees, in micro-dollars.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const spentUsd = (
+  plan: Plan,
+  asset: Asset,
+  { feeUsd, units }: { readonly units: bigint; readonly feeUsd?: bigint }
+): bigint => Amount.toUsd({ asset, units }) + (feeUsd ?? plan.feeUsd ?? 0n)
 
 /**
  * What the payer of a plan lacks: he holds less than it takes, as far as his rail can tell.

@@ -121,7 +121,7 @@ const make = Effect.gen(function*() {
       yield* ledger.judged(id, { state: "unknown", evidence: Option.getOrThrow(verdict).evidence })
     }
     if (known && Option.isSome(asset)) {
-      yield* ledger.judged(id, Ledger.judgement(verdict.value, asset.value))
+      yield* ledger.judged(id, Ledger.judgement(verdict.value, plan, asset.value))
     } else if (
       authorization.state !== "settled" && authorization.state !== "presumed" && presumable(authorization, now)
     ) {

@@ -123,10 +123,16 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       })
     if (found === "void") return yield* voided()
     const now = yield* Clock.currentTimeMillis
-    const again = authorization.plan.kind !== "draw" && rail.repeats && work.exchange.repeatable
+    // What the merchant has never seen is no repetition, and what was broadcast needs no further signature.
+    const { broadcast } = authorization
+    const isUnseen = broadcast !== undefined && broadcast.step !== "presented"
+    const again = authorization.plan.kind !== "draw" && (rail.repeats || broadcast !== undefined) &&
+      (work.exchange.repeatable || isUnseen)
     if (found === "settled") {
       const settled = new Ledger.Authorization({ ...authorization, state: "settled" })
-      return again ? yield* resend(rail, asset.value, settled) : yield* undelivered()
+      return again && !Rails.isExpired(authorization.plan, now)
+        ? yield* resend(rail, asset.value, settled)
+        : yield* undelivered()
     }
     const spendable = authorization.plan.spendableUntil === undefined ||
       now < authorization.plan.spendableUntil - resendMarginMillis

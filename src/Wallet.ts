@@ -9,7 +9,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import type { Address, Hex, LocalAccount, TypedDataDefinition } from "viem"
+import type {
+  Address,
+  Hex,
+  LocalAccount,
+  SerializeTransactionFn,
+  TransactionSerializable,
+  TypedDataDefinition
+} from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { WalletError } from "./PaymentError.ts"
 
@@ -25,6 +32,11 @@ export class Wallet extends Context.Service<Wallet, {
    */
   readonly resign: "same" | "equivalent" | "no"
   readonly signTypedData: (data: TypedDataDefinition) => Effect.Effect<Hex, WalletError>
+  /** Signs a transaction, field for field as it is given, and answers it in the form that the serializer writes. */
+  readonly signTransaction: (
+    transaction: TransactionSerializable,
+    serializer: SerializeTransactionFn
+  ) => Effect.Effect<Hex, WalletError>
 }>()("effect-mpp/Wallet") {}
 
 /** Signed at the start to learn whether signatures repeat; under this domain it can be used for nothing. */
@@ -36,18 +48,30 @@ const probe: TypedDataDefinition = {
 }
 
 /**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * What signing the same again gives. Say `no` where a person or a device has to act: nothing is signed at the start then.
+   * Default: it is found out.
+   */
+  readonly resign?: Wallet["Service"]["resign"] | undefined
+}
+
+/**
  * A wallet over a viem account.
  *
  * **Details**
  *
- * It signs a fixed message twice: `resign` is `same` only if the bytes are. They differ where something in the process has
- * added entropy to signatures, which viem allows.
+ * Unless it is told, it signs a fixed message twice: `resign` is `same` only if the bytes are. They differ where something
+ * in the process has added entropy to signatures, which viem allows.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(
-  function*(account: LocalAccount): Effect.fn.Return<Wallet["Service"], WalletError> {
+  function*(account: LocalAccount, options: Options = {}): Effect.fn.Return<Wallet["Service"], WalletError> {
     // What a signer throws may quote what it was given: only our own words leave this function.
     const signTypedData = Effect.fn("Wallet.signTypedData")((data: TypedDataDefinition) =>
       Effect.tryPromise({
@@ -55,14 +79,29 @@ export const make = Effect.fnUntraced(
         catch: () => new WalletError({ operation: "sign typed data", detail: "the account refused" })
       })
     )
-    const once = yield* signTypedData(probe)
-    const again = yield* signTypedData(probe)
-    return Wallet.of({ address: account.address, resign: once === again ? "same" : "equivalent", signTypedData })
+    const signTransaction = Effect.fn("Wallet.signTransaction")(
+      (transaction: TransactionSerializable, serializer: SerializeTransactionFn) =>
+        Effect.tryPromise({
+          try: () => account.signTransaction(transaction, { serializer }),
+          catch: () => new WalletError({ operation: "sign a transaction", detail: "the account refused" })
+        })
+    )
+    const repeats = Effect.zipWith(
+      signTypedData(probe),
+      signTypedData(probe),
+      (once, again) => once === again ? "same" as const : "equivalent" as const
+    )
+    return Wallet.of({
+      address: account.address,
+      resign: options.resign ?? (yield* repeats),
+      signTypedData,
+      signTransaction
+    })
   }
 )
 
 const fromPrivateKey = (privateKey: Redacted.Redacted<string>): Effect.Effect<Wallet["Service"], WalletError> =>
-  Effect.flatMap(accountOf(privateKey), make)
+  Effect.flatMap(accountOf(privateKey), (account) => make(account))
 
 const expectedKey = "32 bytes in hexadecimal, within the order of secp256k1"
 
@@ -105,7 +144,8 @@ export const privateKey = (name: string): Config.Config<Redacted.Redacted<string
  * @category layers
  * @since 0.1.0
  */
-export const layer = (account: LocalAccount): Layer.Layer<Wallet, WalletError> => Layer.effect(Wallet, make(account))
+export const layer = (account: LocalAccount, options: Options = {}): Layer.Layer<Wallet, WalletError> =>
+  Layer.effect(Wallet, make(account, options))
 
 /**
  * A private key of 32 bytes in hexadecimal, with or without `0x`.

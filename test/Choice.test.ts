@@ -88,7 +88,7 @@ const choose = (offers: ReadonlyArray<Offer.Offer>, change: Partial<Choice.Quest
     origin: "https://merchant.test",
     rails,
     only: undefined,
-    authorized: false,
+    request: { authorized: false, content: new Uint8Array(), acceptPayment: undefined },
     ceiling: 50_000n,
     expected: 1,
     screen: () => Option.none(),
@@ -147,11 +147,33 @@ describe("Choice", () => {
     assert.strictEqual(choose([x402(1n, "upto")]).failure._tag, "NoPayableOffer")
   })
 
+  const authorized = { authorized: true, content: new Uint8Array(), acceptPayment: undefined }
+
   it("never overwrites an Authorization of the request's own", () => {
-    const answer = choose([token(1n), x402(2n)], { authorized: true, expected: 25 })
+    const answer = choose([token(1n), x402(2n)], { request: authorized, expected: 25 })
     assert.deepStrictEqual(tiers(answer), ["x402"])
-    const { failure } = choose([token(1n)], { authorized: true })
+    const { failure } = choose([token(1n)], { request: authorized })
     assert.isTrue(failure._tag === "PolicyDenied" && failure.rule === "authorization-in-use")
+  })
+
+  it("prefers what the request itself prefers, over the classes and the prices", () => {
+    const request = { ...authorized, authorized: false, acceptPayment: "tempo/charge;q=0.5, evm/charge;q=0.9" }
+    const anything: Rails.Rail = { ...rail("any", "mpp", base, false), accepts: () => Result.succeed(base) }
+    const mpp = (method: string, units: bigint) =>
+      new Offer.Offer({
+        protocol: "mpp",
+        intent: "charge",
+        method,
+        network: "eip155:8453",
+        asset: "0x01",
+        units,
+        payee: "0x02",
+        wire: {}
+      })
+    const { candidates } = choose([mpp("tempo", 1n), mpp("evm", 9n)], { rails: [anything], request })
+    assert.deepStrictEqual(candidates.map(({ offer }) => offer.method), ["evm", "tempo"])
+    const { candidates: usual } = choose([mpp("tempo", 1n), mpp("evm", 9n)], { rails: [anything] })
+    assert.deepStrictEqual(usual.map(({ offer }) => offer.method), ["tempo", "evm"])
   })
 
   it("uses the rails that the program names", () => {

@@ -157,7 +157,8 @@ describe("Demand.read, receipts", () => {
         method: "tempo",
         reference: "0x1",
         timestamp: "2026-01-15T12:05:00Z",
-        status: "success"
+        status: "success",
+        challengeId: undefined
       })
     )
     for (const name of ["payment-response", "x-payment-response"]) {

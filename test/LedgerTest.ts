@@ -7,6 +7,7 @@ import { TestClock } from "effect/testing"
 import * as Ledger from "../src/Ledger.ts"
 import type { Rank } from "../src/Rails.ts"
 import {
+  advance,
   agentLimit,
   authorization,
   authorize,
@@ -68,6 +69,54 @@ export const suite = <E>(
     })
 
   describe(`a ledger: ${name}`, () => {
+    describe("advanced", () => {
+      test(
+        "remembers how far a transaction came that its payer broadcasts, and moves no money",
+        Effect.gen(function*() {
+          yield* authorize(charge("a", 100n))
+          for (const step of ["broadcast", "mined", "presented"] as const) {
+            yield* advance("a", step)
+            assert.deepStrictEqual((yield* authorization("a")).broadcast, { transaction: "0x01", step })
+          }
+          assert.deepStrictEqual(yield* money(), { spent: 0n, exposed: 100n })
+        })
+      )
+
+      test(
+        "knows what was mined for ever, and one that was not presented after all",
+        Effect.gen(function*() {
+          yield* authorize(charge("a", 100n))
+          yield* advance("a", "broadcast")
+          yield* advance("a", "broadcast", "0x02")
+          yield* advance("a", "presented", "0x02")
+          yield* advance("a", "mined", "0x02")
+          yield* advance("a", "broadcast", "0x02")
+          assert.deepStrictEqual((yield* authorization("a")).broadcast, { transaction: "0x02", step: "mined" })
+          yield* unavailable(advance("a", "broadcast", "0x03"))
+        })
+      )
+
+      test(
+        "is not for what is void",
+        Effect.gen(function*() {
+          yield* authorize(charge("a", 100n))
+          yield* notSent("a")
+          yield* unavailable(advance("a", "broadcast"))
+        })
+      )
+
+      test(
+        "leaves the fees spent of a transaction that the chain has undone",
+        Effect.gen(function*() {
+          yield* authorize(charge("a", 100n))
+          yield* advance("a", "mined")
+          yield* judge("a", "unknown", "observed")
+          yield* judge("a", "released", "proven", 7n)
+          assert.deepStrictEqual(yield* money(), { spent: 7n, exposed: 0n })
+        })
+      )
+    })
+
     describe("authorize", () => {
       test(
         "takes the hold and writes the plan, together",

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Ref, Schedule, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Ref, Result, Schedule, Stream } from "effect"
 import { Base64 } from "effect/encoding"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
+import * as Agent from "../src/Agent.ts"
 import * as Ledger from "../src/Ledger.ts"
 import * as PayingClient from "../src/PayingClient.ts"
 import * as PaymentError from "../src/PaymentError.ts"
+import * as Rails from "../src/Rails.ts"
 import * as AgentTest from "../src/testing/AgentTest.ts"
 import * as Transport from "../src/Transport.ts"
 
@@ -50,6 +52,13 @@ const demand = (url: URL) =>
     }
   })
 
+const absurd: Rails.Verdict = {
+  _tag: "Unknown",
+  content: false,
+  evidence: new Rails.Evidence({ rank: "presumed", what: "nothing" }),
+  next: { _tag: "reconcile" }
+}
+
 describe("PayingClient", () => {
   it.effect("pays under the tag of HttpClient, for a program that knows nothing of payment", () =>
     Effect.gen(function*() {
@@ -79,6 +88,77 @@ describe("PayingClient", () => {
       const response = yield* client.execute(request)
       assert.deepStrictEqual(yield* response.json, { bought: "posted" })
     }).pipe(Effect.provide(agent)))
+
+  it.effect("names a paid request that is not safe, so that the merchant knows it again; never in the caller's stead", () =>
+    Effect.gen(function*() {
+      const seen: Array<readonly [method: string, paid: boolean, key: string | undefined]> = []
+      const merchant = server((request, url) => {
+        const paid = request.headers["payment-signature"] !== undefined
+        seen.push([request.method, paid, request.headers["idempotency-key"]])
+        return paid
+          ? new Response("{}", { headers: { "payment-response": Base64.encode(JSON.stringify({ success: true })) } })
+          : demand(url)
+      })
+      const program = Effect.gen(function*() {
+        const client = yield* PayingClient.PayingClient
+        yield* client.post(`${origin}/a`)
+        yield* client.post(`${origin}/b`, { headers: { "Idempotency-Key": "order-7" } })
+        yield* client.get(`${origin}/c`)
+        return yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases)
+      })
+      const [first] = yield* Effect.provide(program, AgentTest.layerOver({}, merchant))
+      assert.deepStrictEqual(seen, [
+        ["POST", false, undefined],
+        ["POST", true, first?.purchase.id],
+        ["POST", false, "order-7"],
+        ["POST", true, "order-7"],
+        ["GET", false, undefined],
+        ["GET", true, undefined]
+      ])
+    }))
+
+  it.effect("says how it can pay only if it is told to, and never in the caller's stead", () =>
+    Effect.gen(function*() {
+      const seen: Array<string | undefined> = []
+      const merchant = server((request) => {
+        seen.push(request.headers["accept-payment"])
+        return new Response("{}")
+      })
+      const rail = (accept: string | undefined): Rails.Rail => ({
+        name: accept ?? "none",
+        accept,
+        payer: "",
+        steps: 1,
+        repeats: true,
+        accepts: () => Result.fail({ why: "" }),
+        plan: () => Effect.die("not planned"),
+        sign: () => Effect.die("not signed"),
+        judge: () => absurd,
+        reconcile: () => Effect.succeed(absurd),
+        session: Option.none()
+      })
+      for (const acceptPayment of [true, false]) {
+        const agent = Agent.layer({
+          acceptPayment,
+          ledger: Ledger.layerMemory({ quiet: true }),
+          rails: Layer.mergeAll(
+            Rails.layerAdd(Effect.succeed(rail("tempo/charge"))),
+            Rails.layerAdd(Effect.succeed(rail(undefined))),
+            Rails.layerAdd(Effect.succeed(rail("evm/charge")))
+          )
+        }).pipe(Layer.provide(merchant))
+        yield* Effect.provide(
+          Effect.gen(function*() {
+            const client = yield* PayingClient.PayingClient
+            yield* client.get(`${origin}/a`)
+            yield* client.get(`${origin}/a`, { headers: { "accept-payment": "stripe/*" } })
+          }),
+          agent
+        )
+      }
+      assert.strictEqual(seen[0]?.split(", ").toSorted().join(), "evm/charge,tempo/charge")
+      assert.deepStrictEqual(seen.slice(1), ["stripe/*", undefined, "stripe/*"])
+    }))
 
   it.effect("does not pay for a body that cannot be sent again", () =>
     Effect.gen(function*() {

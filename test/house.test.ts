@@ -12,7 +12,8 @@ import manifest from "../package.json" with { type: "json" }
 const order = [
   "Asset Amount Offer PaymentError wire/",
   "Demand ResponseBody Sent Transport Chain Wallet Policy Budget Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
-  "Choice Workload session/ Session Outcome Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient Discovery",
+  "Fit Choice Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient",
+  "PayingMcp Discovery",
   "rails/ Agent index sql/ merchant/ testing/ promise/ mcp/ cli/"
 ].flatMap((floor) => floor.split(" "))
 

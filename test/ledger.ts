@@ -146,6 +146,9 @@ export const authorize = (draft: Ledger.Draft) => use((ledger) => ledger.authori
 export const judge = (id: string, state: Ledger.Judgement["state"], rank: Rails.Rank, spentUsd?: bigint) =>
   use((ledger) => ledger.judged(id, { state, spentUsd, evidence: evidence(rank) }))
 
+export const advance = (id: string, step: Ledger.Broadcast["step"], transaction = "0x01") =>
+  use((ledger) => ledger.advanced(id, { transaction, step }))
+
 export const notSent = (id: string) =>
   use((ledger) => ledger.judged(id, { state: "released", evidence: evidence("presumed", "not sent") }))
 

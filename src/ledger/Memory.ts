@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type BudgetExceeded, LedgerUnavailable } from "../PaymentError.ts"
-import type { Delivery, Draft, Judgement } from "./Model.ts"
+import type { Broadcast, Delivery, Draft, Judgement } from "./Model.ts"
 import type { Close } from "./SessionTransition.ts"
 import { Store } from "./Store.ts"
 
@@ -40,6 +40,7 @@ export const make = Effect.sync(() => {
     durable: false,
     authorize: (draft: Draft) => step<BudgetExceeded>("authorize", () => store.authorize(draft)),
     resent: (id: string) => step<never>("resent", () => store.resent(id)),
+    advanced: (id: string, broadcast: Broadcast) => step<never>("advanced", () => store.advanced(id, broadcast)),
     judged: (id: string, judgement: Judgement) => step<never>("judged", () => store.judged(id, judgement)),
     delivered: (purchase: string, delivery: Delivery) =>
       step<never>("delivered", () => store.delivered(purchase, delivery)),

@@ -92,6 +92,27 @@ export class Purchase extends Schema.Class<Purchase>("effect-mpp/Ledger/Purchase
 }) {}
 
 /**
+ * How far a transaction came that its payer broadcasts himself: its hash is written down before it leaves.
+ *
+ * - `broadcast`: it may have left
+ * - `mined`: the chain took it
+ * - `presented`: the merchant may have seen it
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Broadcast = Schema.Struct({
+  transaction: Schema.String,
+  step: Schema.Literals(["broadcast", "mined", "presented"])
+})
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Broadcast = typeof Broadcast.Type
+
+/**
  * One thing that can move money, and the budget held for it.
  *
  * @category models
@@ -105,6 +126,8 @@ export class Authorization extends Schema.Class<Authorization>("effect-mpp/Ledge
   session: Schema.optionalKey(Schema.String),
   plan: Plan,
   state: State,
+  /** Only where the payer broadcasts the payment. */
+  broadcast: Schema.optionalKey(Broadcast),
   /** What it holds of the budget, and what of that is still exposed. A draw holds nothing: its session does. */
   holdUsd: Usd,
   exposedUsd: Usd,
@@ -206,7 +229,7 @@ export interface Draft {
  */
 export interface Judgement {
   readonly state: Exclude<State, "signed">
-  /** Micro-dollars that moved; for `settled` and `presumed`. */
+  /** Micro-dollars that moved, fees included; of what is `released`, the fees. */
   readonly spentUsd?: bigint | undefined
   readonly evidence: Evidence
 }

@@ -11,7 +11,7 @@ import * as Result from "effect/Result"
 import type { BudgetExceeded } from "../PaymentError.ts"
 import { Books } from "./Books.ts"
 import * as Limits from "./Limits.ts"
-import type { Authorization, Delivery, Draft, Judgement, Purchase, SessionRecord } from "./Model.ts"
+import type { Authorization, Broadcast, Delivery, Draft, Judgement, Purchase, SessionRecord } from "./Model.ts"
 import * as PurchaseTransition from "./PurchaseTransition.ts"
 import { Rolling } from "./Rolling.ts"
 import * as SessionTransition from "./SessionTransition.ts"
@@ -125,18 +125,17 @@ export class Store {
   }
 
   resent(id: string): Result.Result<void, string> {
-    return Result.flatMap(
-      this.authorizationRow(id),
-      (row) => Result.map(Transition.resend(row.value, this.now), (value) => this.write(row, value))
-    )
+    return this.move(id, (value) => Transition.resend(value, this.now))
+  }
+
+  advanced(id: string, broadcast: Broadcast): Result.Result<void, string> {
+    return this.move(id, (value) => Transition.advance(value, broadcast, this.now))
   }
 
   judged(id: string, judgement: Judgement): Result.Result<void, string> {
     return Result.flatMap(this.authorizationRow(id), (row) => {
       const { value } = row
-      if (value.plan.kind === "charge") {
-        return Result.map(Transition.judgeCharge(value, judgement, this.now), (judged) => this.write(row, judged))
-      }
+      if (value.plan.kind === "charge") return this.move(id, (it) => Transition.judgeCharge(it, judgement, this.now))
       return Result.flatMap(this.sessionRow(value.session ?? ""), ({ holder, session }) => {
         if (value.plan.kind === "open") {
           const draws = this.openDraws(session)
@@ -223,10 +222,6 @@ export class Store {
     return Option.map(Option.fromUndefinedOr(this.authorizations.get(id)), ({ value }) => value)
   }
 
-  /**
-   * The owner of an open purchase is at work on it, and so is a live session on what holds its limit; neither of them once
-   * its time is over.
-   */
   unsettled() {
     const found: Array<Authorization> = []
     for (const id of this.open) {
@@ -264,6 +259,16 @@ export class Store {
     return Result.fromNullishOr(this.authorizations.get(id), () => `there is no authorisation ${id}`)
   }
 
+  private move(
+    id: string,
+    step: (authorization: Authorization) => Transition.Step<Authorization>
+  ): Result.Result<void, string> {
+    return Result.flatMap(
+      this.authorizationRow(id),
+      (row) => Result.map(step(row.value), (value) => this.write(row, value))
+    )
+  }
+
   private sessionRow(id: string): Result.Result<{ session: SessionRow; holder: AuthorizationRow }, string> {
     const session = this.sessions.get(id)
     const holder = this.authorizations.get(session?.value.authorization ?? "")
@@ -280,17 +285,10 @@ export class Store {
     return Array.from(session.draws).flatMap((id) => this.authorizations.get(id)?.value ?? [])
   }
 
-  private hasOwner({ plan, purchase, session, state }: Authorization): boolean {
-    if (plan.kind === "open") {
-      const keeper = this.sessions.get(session ?? "")?.value
-      return state === "signed" && (keeper?.state === "establishing" || keeper?.state === "live") &&
-        !Transition.isOverdue(keeper.expiresAt, this.now)
-    }
-    if (plan.kind === "charge" && state === "signed" && Transition.isOverdue(plan.spendableUntil, this.now)) {
-      return false
-    }
-    const delivery = this.purchases.get(purchase ?? "")?.value.delivery
-    return delivery === "open" || (state === "signed" && delivery === "delivering")
+  private hasOwner(authorization: Authorization): boolean {
+    const keeper = this.sessions.get(authorization.session ?? "")?.value
+    const purchase = this.purchases.get(authorization.purchase ?? "")?.value
+    return Transition.hasOwner(authorization, { keeper, delivery: purchase?.delivery, now: this.now })
   }
 
   private beginPurchase(purchase: Purchase, authorization: Authorization): void {
@@ -312,7 +310,7 @@ export class Store {
     row.value = value
     this.books.expose(value.counters, value.exposedUsd - before.exposedUsd)
     this.moveSpending(row, value.spentUsd - before.spentUsd, spent)
-    this.books.hang(value.origin, hanging(value) - hanging(before))
+    this.books.hang(value.origin, Transition.hanging(value) - Transition.hanging(before))
     if (value.plan.kind === "charge" && value.state === "rejected" && before.state !== "rejected") {
       this.books.refused(value.origin)
     }
@@ -393,7 +391,3 @@ export class Store {
     this.purchases.delete(oldest.value)
   }
 }
-
-/** What hangs at a merchant in payments of open outcome. A session's limit hangs at the endpoint, and its draws within it. */
-const hanging = ({ exposedUsd, plan, state }: Authorization): bigint =>
-  plan.kind === "charge" && (state === "unknown" || state === "rejected") ? exposedUsd : 0n

@@ -12,7 +12,15 @@
  */
 import * as Result from "effect/Result"
 import { Evidence } from "../Rails.ts"
-import { type Authorization, type Judgement, revise, type State } from "./Model.ts"
+import {
+  type Authorization,
+  type Broadcast,
+  type Delivery,
+  type Judgement,
+  revise,
+  type SessionRecord,
+  type State
+} from "./Model.ts"
 
 /**
  * The outcome of a step: the new record, or why the step is illegal.
@@ -90,6 +98,26 @@ export const isOverdue = (until: number | undefined, now: number): boolean =>
   until !== undefined && now >= until + graceMillis
 
 /**
+ * Whether somebody is at work on an authorisation: the owner of an open purchase, and a live session on what holds its
+ * limit; neither of them once its time is over.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const hasOwner = ({ plan, state }: Authorization, { delivery, keeper, now }: {
+  readonly keeper: SessionRecord | undefined
+  readonly delivery: Delivery | undefined
+  readonly now: number
+}): boolean => {
+  if (plan.kind === "open") {
+    return state === "signed" && (keeper?.state === "establishing" || keeper?.state === "live") &&
+      !isOverdue(keeper.expiresAt, now)
+  }
+  if (plan.kind === "charge" && state === "signed" && isOverdue(plan.spendableUntil, now)) return false
+  return delivery === "open" || (state === "signed" && delivery === "delivering")
+}
+
+/**
  * Micro-dollars that an authorisation can still take, or has taken. Only proof makes it less than what was authorised.
  *
  * @category getters
@@ -157,6 +185,8 @@ export const next = (authorization: Authorization, judgement: Judgement): Step<S
  */
 export const spentBy = (authorization: Authorization, state: State, judgement: Judgement): bigint => {
   if (state === "presumed") return authorization.holdUsd
+  // What never moved may have cost fees all the same.
+  if (state === "released") return judgement.spentUsd ?? 0n
   if (state !== "settled") return 0n
   const figure = judgement.spentUsd ?? authorization.holdUsd
   if (isProof(judgement.evidence)) return figure
@@ -219,6 +249,32 @@ export const resend = (authorization: Authorization, now: number): Step<Authoriz
   authorization.state === "unknown" || authorization.state === "rejected"
     ? Result.succeed(revise(authorization, { state: "signed", updatedAt: now }))
     : Result.fail(`an authorisation that is ${authorization.state} cannot be sent again`)
+
+/**
+ * A transaction that its payer broadcasts has come further. What was mined stays mined, and another one may follow only
+ * where the first was not. Its owner may know that it was not presented after all.
+ *
+ * @category transitions
+ * @since 0.1.0
+ */
+export const advance = (authorization: Authorization, broadcast: Broadcast, now: number): Step<Authorization> => {
+  const { broadcast: before, state } = authorization
+  if (state === "released") return Result.fail("what is void is not broadcast")
+  if (before !== undefined && before.step !== "broadcast") {
+    if (before.transaction !== broadcast.transaction) return Result.fail("another transaction was mined")
+    if (broadcast.step === "broadcast" || broadcast.step === before.step) return Result.succeed(authorization)
+  }
+  return Result.succeed(revise(authorization, { broadcast, updatedAt: now }))
+}
+
+/**
+ * What hangs at a merchant in payments of open outcome. A session's limit hangs at its endpoint, and its draws within it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const hanging = ({ exposedUsd, plan, state }: Authorization): bigint =>
+  plan.kind === "charge" && (state === "unknown" || state === "rejected") ? exposedUsd : 0n
 
 /**
  * The owner of an authorisation is gone: whether it was sent is not known.

@@ -147,6 +147,31 @@ export const toBase64 = (value: Schema.JsonObject): string => Base64.encode(JSON
  */
 export const toBase64Url = (value: Schema.JsonObject): string => Base64Url.encode(JSON.stringify(value))
 
+/** What a string holds that UTF-8 cannot say is written as an escape, as `JSON.stringify` does. */
+const write = (value: Schema.Json): string => {
+  if (Array.isArray(value)) return `[${value.map(write).join(",")}]`
+  if (!isObject(value)) return JSON.stringify(value)
+  const members = Object.keys(value).toSorted().map((name) => `${JSON.stringify(name)}:${write(value[name]!)}`)
+  return `{${members.join(",")}}`
+}
+
+/**
+ * Canonical JSON (RFC 8785): members in the order of their names by UTF-16 code units, no spaces, numbers and strings as
+ * ECMAScript writes them.
+ *
+ * **Example** (One text per value)
+ *
+ * ```ts
+ * import * as Json from "effect-mpp/wire/Json"
+ *
+ * Json.canonical({ b: [1e21, "<é>"], a: null }) // => `{"a":null,"b":[1e+21,"<é>"]}`
+ * ```
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const canonical = (value: Schema.JsonObject): string => write(value)
+
 /**
  * The object without the members that are `null`: where a member is optional, `null` says that it is absent.
  *
@@ -155,6 +180,20 @@ export const toBase64Url = (value: Schema.JsonObject): string => Base64Url.encod
  */
 export const withoutNulls = (value: Schema.JsonObject): Schema.JsonObject =>
   Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))
+
+/**
+ * The object without the members that are `null`, at any depth; `null` in a list stays.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const withoutNestedNulls = (value: Schema.JsonObject): Schema.JsonObject =>
+  Object.fromEntries(
+    Object.entries(value).filter(([, member]) => member !== null).map(([name, member]) => [name, pruned(member)])
+  )
+
+const pruned = (value: Schema.Json): Schema.Json =>
+  isObject(value) ? withoutNestedNulls(value) : Array.isArray(value) ? value.map(pruned) : value
 
 /**
  * A decoder whose failure says, in our own words, which member is wrong. Optional members that are `null` are absent.

@@ -378,7 +378,8 @@ describe("ExactEvm", () => {
           Layer.succeed(Wallet.Wallet, {
             address: account.address,
             resign,
-            signTypedData: () => Effect.succeed("0x" as const)
+            signTypedData: () => Effect.succeed("0x" as const),
+            signTransaction: () => Effect.succeed("0x" as const)
           })
         assert.isTrue((yield* exact.railWith({}, [], wallet("equivalent"))).repeats)
         assert.isFalse((yield* exact.railWith({}, [], wallet("no"))).repeats)

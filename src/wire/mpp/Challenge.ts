@@ -27,6 +27,9 @@ import { Instant } from "./SessionEndpoint.ts"
  */
 export const maxRequestLength = 16_384
 
+/** Compared and echoed, and shown to people: at most 512 characters, none of them a control or format character. */
+const Id = Schema.String.check(Schema.isPattern(/^\P{C}{1,512}$/u, { message: "Expected an id" }))
+
 const Encoded = Schema.String.check(Schema.isMaxLength(maxRequestLength))
 
 /**
@@ -41,7 +44,7 @@ const Encoded = Schema.String.check(Schema.isMaxLength(maxRequestLength))
  * @since 0.1.0
  */
 export const Challenge = Schema.Struct({
-  id: Schema.NonEmptyString,
+  id: Id,
   realm: Realm,
   method: Schema.String.check(Schema.isPattern(/^[a-z][a-z0-9:_-]{0,63}$/, { message: "Expected a payment method" })),
   intent: Schema.String.check(Schema.isPattern(/^[A-Za-z0-9-]{1,64}$/, { message: "Expected an intent" })),

@@ -63,7 +63,16 @@ const label = "payment credential"
  * @since 0.1.0
  */
 export const format = (credential: Credential): Redacted.Redacted<string> =>
-  Redacted.make(`Payment ${Json.toBase64Url({ ...credential })}`, { label })
+  Redacted.make(
+    `Payment ${
+      Json.toBase64Url({
+        challenge: credential.challenge,
+        ...(credential.source === undefined ? {} : { source: credential.source }),
+        payload: credential.payload
+      })
+    }`,
+    { label }
+  )
 
 /**
  * The header value that presents the token of a session.
@@ -74,7 +83,10 @@ export const format = (credential: Credential): Redacted.Redacted<string> =>
 export const formatToken = (token: Redacted.Redacted<string>): Redacted.Redacted<string> =>
   Redacted.make(`Payment ${Redacted.value(token)}`, { label })
 
-const presentation = /^payment[ \t]+(\S+)[ \t]*$/i
+/** The scheme's name alone, or with what follows it after spaces. */
+const presentation = /^payment(?:[ \t]+(\S+))?$/i
+const isOurs = (part: string) => /^payment(?!\S)/i.test(part)
+
 const decodeCredential = Json.decoder(Credential)
 const isToken = Schema.is(SessionToken)
 
@@ -82,21 +94,35 @@ const isToken = Schema.is(SessionToken)
  * Reads what a request presents in its `Authorization` (or `Payment-Authorization`) header; none where that header is of
  * another scheme.
  *
+ * **Details**
+ *
+ * Credentials of other schemes may stand beside it after a comma, as when a field is sent twice. Two of this scheme are
+ * not one credential. A quote is part of no credential of ours, and begins a text that is not searched.
+ *
  * @category decoding
  * @since 0.1.0
  */
 export const parse = (header: string): Option.Option<Presented> => {
-  if (!/^payment(?![^\s,])/i.test(header)) return Option.none()
-  const presented = header.length > Json.maxHeaderLength ? undefined : presentation.exec(header)?.[1]
+  const tooLong = header.length > Json.maxHeaderLength
+  const [unquoted = ""] = (tooLong ? header.slice(0, 16) : header).split("\"", 1)
+  const ours = unquoted.split(",").map((part) => part.trim()).filter(isOurs)
+  if (ours.length === 0) return Option.none()
+  const presented = tooLong || ours.length > 1 ? undefined : presentation.exec(ours[0]!)?.[1]
   return Option.some(
     presented === undefined ? { _tag: "Malformed", why: "it is not one credential" } : read(presented)
   )
 }
 
+/** Optional members of the challenge that are `null` are absent; the payload is the method's to read. */
+const normalize = (json: Schema.JsonObject): Schema.JsonObject => ({
+  ...json,
+  ...(Json.isObject(json.challenge) ? { challenge: Json.withoutNulls(json.challenge) } : {})
+})
+
 const read = (presented: string): Presented => {
   const json = Option.getOrUndefined(Json.fromBase64(presented))
   if (json !== undefined && "challenge" in json && "payload" in json) {
-    const credential = decodeCredential(json)
+    const credential = decodeCredential(normalize(json))
     return credential._tag === "Success"
       ? { _tag: "Standard", credential: credential.success }
       : { _tag: "Malformed", why: credential.failure }

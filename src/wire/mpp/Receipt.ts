@@ -14,7 +14,8 @@ import { SessionId, Usdc } from "./SessionEndpoint.ts"
 
 /**
  * A receipt of a standard payment. `reference` is the transaction hash of a charge and the channel of a session;
- * `members` is the receipt as received, where a method finds what else it knows.
+ * `challengeId` is the challenge that was answered, where the server says so; `members` is the receipt as received, where a
+ * method finds what else it knows.
  *
  * @category models
  * @since 0.1.0
@@ -25,6 +26,7 @@ export interface Standard {
   readonly reference: string
   readonly timestamp: string
   readonly status: "success"
+  readonly challengeId?: string
   readonly members: Schema.JsonObject
 }
 
@@ -78,6 +80,7 @@ export const decode = (header: string): Option.Option<Receipt> => {
         reference: cleanText(receipt.reference ?? ""),
         timestamp: cleanText(receipt.timestamp ?? ""),
         status: receipt.status,
+        ...(typeof members.challengeId === "string" ? { challengeId: members.challengeId } : {}),
         members
       })),
       () =>

@@ -1,0 +1,221 @@
+/**
+ * How an attempt ends: what is written down of it, what is found out about it, and what its caller is told.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Amount from "./Amount.ts"
+import type { Asset } from "./Asset.ts"
+import type { Exchange } from "./Exchange.ts"
+import * as Ledger from "./Ledger.ts"
+import * as Outcome from "./Outcome.ts"
+import type * as PaymentError from "./PaymentError.ts"
+import * as Rails from "./Rails.ts"
+import type { End } from "./ResponseBody.ts"
+import * as Session from "./Session.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/**
+ * One authorisation to carry out for an exchange.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Attempt<A, E, R> {
+  readonly exchange: Exchange<A, E, R>
+  readonly rail: Rails.Rail
+  readonly asset: Asset
+  readonly purchase: string
+  readonly authorization: Ledger.Authorization
+  /** The session that a draw spends from. */
+  readonly live: Option.Option<Session.Live>
+}
+/**
+ * Makes an effect interruptible again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * An attempt that is under way: where it may be interrupted, and since when.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UnderWay<A, E, R> extends Attempt<A, E, R> {
+  readonly restore: Restore
+  readonly since: bigint
+  /** It was settled before, and is asked for once more: it stays settled, whatever the merchant says now. */
+  readonly settled: boolean
+}
+
+/** Whether an authorisation took the money, cannot take it, or nobody knows. */
+type Finding = "void" | "settled" | "open"
+
+/**
+ * Makes the endings; they need the ledger and the sessions.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.gen(function*() {
+  const ledger = yield* Ledger.Ledger
+  const session = yield* Session.Session
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Written down
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** Money may have moved: a ledger that fails now is reported, and must not hide what the merchant answered. */
+  const note = (write: Effect.Effect<void, PaymentError.LedgerUnavailable>) =>
+    Effect.catch(write, (error) => Effect.logError("a payment's outcome could not be written", error.message))
+
+  const judged = <A, E, R>(
+    { authorization, settled }: UnderWay<A, E, R>,
+    state: "rejected" | "unknown" | "released",
+    evidence: Rails.Evidence
+  ) => settled ? Effect.void : note(ledger.judged(authorization.id, { state, evidence }))
+
+  /** It can never move, but fees may have been paid for it. */
+  const voided = <A, E, R>(
+    { asset, authorization: { id, plan }, settled }: UnderWay<A, E, R>,
+    verdict: Extract<Rails.Verdict, { readonly _tag: "Void" }>
+  ) => settled ? Effect.void : note(ledger.judged(id, Ledger.judgement(verdict, plan, asset)))
+
+  const undelivered = ({ purchase }: { readonly purchase: string }) => note(ledger.delivered(purchase, "undelivered"))
+
+  const counted = <A, E, R>({ rail, since }: UnderWay<A, E, R>, outcome: Telemetry.Outcome, spent = 0n) =>
+    Effect.flatMap(Clock.monotonicTimeNanos, (now) => Telemetry.count(rail.name, outcome, spent, now - since))
+
+  /** Runs what may be interrupted. If it is, the authorisation stays held and is reconciled later. */
+  const interruptible = <B, E2, R2, A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    effect: Effect.Effect<B, E2, R2>
+  ): Effect.Effect<Exit.Exit<B, E2>, never, R2> =>
+    Effect.flatMap(Effect.exit(attempt.restore(effect)), (exit) => {
+      if (Exit.isSuccess(exit) || !(Cause.hasInterrupts(exit.cause) || Cause.hasDies(exit.cause))) {
+        return Effect.succeed(exit)
+      }
+      const { evidence } = Outcome.nothingSeen("interrupted after sending")
+      return judged(attempt, "unknown", evidence).pipe(
+        Effect.andThen(undelivered(attempt)),
+        Effect.andThen(Effect.failCause(exit.cause as Cause.Cause<never>))
+      )
+    })
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Endings
+  // -------------------------------------------------------------------------------------------------------------------
+
+  const content = <A, E, R>({ exchange, purchase }: UnderWay<A, E, R>, value: A) => {
+    const ended = (end: End) => note(ledger.delivered(purchase, end === "complete" ? "delivered" : "broken"))
+    return note(ledger.delivered(purchase, "delivering")).pipe(
+      Effect.andThen(exchange.watch(value, ended)),
+      Effect.map((value) => ({ _tag: "Content", value }) as const)
+    )
+  }
+
+  const paidUndelivered = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
+    const { asset, authorization: { plan }, rail } = attempt
+    yield* undelivered(attempt)
+    yield* counted(attempt, "undelivered", Amount.toUsd({ asset, units: plan.units }))
+    return { _tag: "Stop", reason: Outcome.undelivered(rail.name, seen), money: "spent" } as const
+  })
+
+  const uncertain = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, seen: Outcome.Seen) {
+    yield* undelivered(attempt)
+    yield* counted(attempt, "uncertain")
+    return { _tag: "Stop", reason: Outcome.uncertain(attempt.authorization.plan, seen), money: "unknown" } as const
+  })
+
+  const nothingSpent = <A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    reason: PaymentError.Reason,
+    answer: Option.Option<A> = Option.none()
+  ) => Effect.as(counted(attempt, "void"), { _tag: "Void", reason, answer } as const)
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Found out
+  // -------------------------------------------------------------------------------------------------------------------
+
+  /** Asks chain or authority, and writes down what they say. */
+  const reconcile = Effect.fnUntraced(function*<A, E, R>(attempt: Attempt<A, E, R>): Effect.fn.Return<Finding> {
+    const { asset, authorization, live, rail } = attempt
+    if (Option.isSome(live)) {
+      const resolution = yield* Effect.orElseSucceed(
+        session.resolve(live.value, authorization),
+        (): Session.Resolution => ({ _tag: "Open" })
+      )
+      return resolution._tag === "Unspent" ? "void" : resolution._tag === "Spent" ? "settled" : "open"
+    }
+    const verdict = yield* Effect.option(rail.reconcile(authorization.plan))
+    if (Option.isNone(verdict) || verdict.value._tag === "Unknown" || verdict.value._tag === "Rejected") return "open"
+    yield* note(ledger.judged(authorization.id, Ledger.judgement(verdict.value, authorization.plan, asset)))
+    return verdict.value._tag === "Void" ? "void" : "settled"
+  })
+
+  const finding = <A, E, R>(attempt: UnderWay<A, E, R>) =>
+    Effect.map(interruptible(attempt, reconcile(attempt)), (exit) => Exit.isSuccess(exit) ? exit.value : "open")
+
+  /** The answer says nothing of the money: it is unknown until somebody who knows was asked. */
+  const findOut = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    seen: Outcome.Seen,
+    reason: PaymentError.Reason,
+    answer?: Option.Option<A>
+  ): Effect.fn.Return<Outcome.Outcome<A>> {
+    yield* judged(attempt, "unknown", seen.evidence)
+    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
+    switch (yield* finding(attempt)) {
+      case "void":
+        return yield* nothingSpent(attempt, reason, answer)
+      case "settled":
+        return yield* paidUndelivered(attempt, seen)
+      case "open":
+        return yield* uncertain(attempt, seen)
+    }
+  })
+
+  const refused = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>,
+    { refusal, seen }: ReturnType<typeof Outcome.words>,
+    answer: Option.Option<A>
+  ): Effect.fn.Return<Outcome.Outcome<A>> {
+    const { asset, authorization: { plan }, rail } = attempt
+    if (attempt.settled) return yield* paidUndelivered(attempt, seen)
+    yield* judged(attempt, "rejected", seen.evidence)
+    switch (yield* finding(attempt)) {
+      case "void":
+        return yield* nothingSpent(attempt, refusal, answer)
+      case "settled":
+        return yield* paidUndelivered(attempt, seen)
+      case "open": {
+        const lacks = yield* interruptible(attempt, Rails.shortage(rail, plan, asset))
+        yield* undelivered(attempt)
+        yield* counted(attempt, "rejected")
+        const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
+        return { _tag: "Stop", reason, money: "held" }
+      }
+    }
+  })
+
+  return {
+    content,
+    counted,
+    findOut,
+    interruptible,
+    judged,
+    note,
+    nothingSpent,
+    paidUndelivered,
+    reconcile,
+    refused,
+    voided
+  }
+})
