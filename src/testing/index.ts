@@ -1,6 +1,6 @@
 /**
- * Layers for tests of programs that pay. Local chains are modules of their own (`effect-mpp/testing/chain/Evm`),
- * since they need optional peers.
+ * Layers for tests of programs that pay. Local chains are modules of their own (`effect-mpp/testing/chain/Evm`,
+ * `effect-mpp/testing/chain/Tempo`), since they need optional peers.
  *
  * @since 0.1.0
  */

@@ -12,6 +12,7 @@ import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import type { Readable } from "node:stream"
+import type { Hex } from "viem"
 import { ChainError } from "../../PaymentError.ts"
 
 /**
@@ -135,6 +136,34 @@ const listening = (child: Child, network: string): Effect.Effect<string, ChainEr
   )
 }
 
+const isHex = (text: string): text is Hex => /^0x[0-9a-f]*$/i.test(text)
+
+/**
+ * What a node writes numbers and bytes in.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const HexText = Schema.String.pipe(Schema.refine(isHex))
+
+/**
+ * One JSON-RPC call, whose result must be of a shape.
+ *
+ * @category functions
+ * @since 0.1.0
+ */
+export const read = <A>(
+  node: Pick<Anvil, "network" | "rpc">,
+  schema: Schema.Decoder<A>,
+  method: string,
+  params: ReadonlyArray<unknown> = []
+): Effect.Effect<A, ChainError> =>
+  Effect.flatMap(node.rpc(method, params), (result) =>
+    Effect.mapError(
+      Schema.decodeUnknownEffect(schema)(result),
+      ({ message }) => new ChainError({ network: node.network, operation: method, detail: message })
+    ))
+
 const Answer = Schema.Struct({
   result: Schema.optionalKey(Schema.Unknown),
   error: Schema.optionalKey(Schema.Struct({ message: Schema.String }))
@@ -142,7 +171,13 @@ const Answer = Schema.Struct({
 
 const decodeAnswer = Schema.decodeUnknownEffect(Answer)
 
-const caller = (rpcUrl: string, network: string): Anvil["rpc"] => (method, params = []) => {
+/**
+ * Calls the node at a URL.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const caller = (rpcUrl: string, network: string): Anvil["rpc"] => (method, params = []) => {
   const failed = (detail: string) => new ChainError({ network, operation: method, detail })
   return Effect.tryPromise({
     try: (signal) =>

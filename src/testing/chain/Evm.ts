@@ -11,25 +11,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import type { Address, Hex } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { decodeEventLog, decodeFunctionResult, encodeEventTopics, encodeFunctionData } from "viem/utils"
 import { Asset } from "../../Asset.ts"
 import { ChainError } from "../../PaymentError.ts"
+import { type Account, accounts, minter } from "./Accounts.ts"
 import * as Anvil from "./Anvil.ts"
 import { compile } from "./Solidity.ts"
 import * as TestToken from "./TestToken.ts"
 
-/**
- * An account of the chain, rich in the coin that fees are paid with. Its key is known to everybody.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Account {
-  readonly address: Address
-  readonly privateKey: Redacted.Redacted<Hex>
-}
+export type { Account } from "./Accounts.ts"
 
 /**
  * A transfer of the token. Minting is none.
@@ -87,7 +80,10 @@ export class EvmChain extends Context.Service<EvmChain, {
   readonly authorizationState: (authorizer: Address, nonce: Hex) => Effect.Effect<boolean, ChainError>
   /** Makes an authorisation void. Makes a block, whatever the mode of mining. */
   readonly cancelAuthorization: (authorizer: Account, nonce: Hex) => Effect.Effect<void, ChainError>
-  /** Makes blocks (default one). */
+  /**
+   * Makes blocks (default one). A block is final when 64 more have followed it; with the argument `--slots-in-an-epoch 1`,
+   * when two have.
+   */
   readonly mine: (blocks?: number) => Effect.Effect<void, ChainError>
   /** Seconds since the epoch: the stamp of the next block; time goes on from there. */
   readonly setNextTimestamp: (seconds: bigint) => Effect.Effect<void, ChainError>
@@ -98,61 +94,38 @@ export class EvmChain extends Context.Service<EvmChain, {
   readonly rpc: Anvil.Anvil["rpc"]
 }>()("effect-mpp/testing/chain/Evm/EvmChain") {}
 
-/** The keys of anvil's mnemonic, which every developer's node has. */
-const keys: ReadonlyArray<Hex> = [
-  "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
-  "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
-  "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
-  "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
-  "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
-  "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
-  "0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
-  "0x4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356",
-  "0xdbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97",
-  "0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6"
-]
-
-const accounts: ReadonlyArray<Account> = keys.map((key) => ({
-  address: privateKeyToAccount(key).address,
-  privateKey: Redacted.make(key, { label: "private key of a local chain" })
-}))
-
-const minter = accounts[9]!.address
-
-const isHex = (text: string): text is Hex => /^0x[0-9a-f]*$/i.test(text)
-const HexText = Schema.String.pipe(Schema.refine(isHex))
 const RpcLog = Schema.Struct({
-  topics: Schema.Array(HexText),
-  data: HexText,
-  blockNumber: HexText,
-  transactionHash: HexText
+  topics: Schema.Array(Anvil.HexText),
+  data: Anvil.HexText,
+  blockNumber: Anvil.HexText,
+  transactionHash: Anvil.HexText
 })
-const RpcBlock = Schema.Struct({ timestamp: HexText })
-const RpcReceipt = Schema.Struct({ status: HexText })
+const RpcBlock = Schema.Struct({ timestamp: Anvil.HexText })
+const RpcReceipt = Schema.Struct({ status: Anvil.HexText })
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const node = yield* Anvil.start({ ...options, chainId: options.chainId ?? 31337 })
   const { name = "USDC", version = "2", symbol = "USDC", decimals = 6, address = baseSepoliaUsdc } = options.token ?? {}
 
-  const read = <A>(schema: Schema.Decoder<A>, method: string, params: ReadonlyArray<unknown> = []) =>
-    Effect.flatMap(node.rpc(method, params), (result) =>
-      Effect.mapError(
-        Schema.decodeUnknownEffect(schema)(result),
-        ({ message }) => new ChainError({ network: node.network, operation: method, detail: message })
-      ))
-
   const mine: EvmChain["Service"]["mine"] = (blocks = 1) => Effect.asVoid(node.rpc("anvil_mine", [quantity(blocks)]))
+
+  /** The node counts the minter's transactions, one at a time. */
+  const sending = yield* Semaphore.make(1)
 
   // Mined by hand, so that it needs no clock and works in every mode of mining.
   const send = Effect.fnUntraced(function*(operation: string, data: Hex) {
-    const hash = yield* read(HexText, "eth_sendTransaction", [{ from: minter, to: address, data }])
+    const hash = yield* Anvil.read(node, Anvil.HexText, "eth_sendTransaction", [{
+      from: minter.address,
+      to: address,
+      data
+    }])
     yield* mine()
-    const { status } = yield* read(RpcReceipt, "eth_getTransactionReceipt", [hash])
+    const { status } = yield* Anvil.read(node, RpcReceipt, "eth_getTransactionReceipt", [hash])
     if (BigInt(status) !== 1n) {
       return yield* new ChainError({ network: node.network, operation, detail: "the transaction was reverted" })
     }
-  })
-  const call = (data: Hex) => read(HexText, "eth_call", [{ to: address, data }, "latest"])
+  }, sending.withPermit)
+  const call = (data: Hex) => Anvil.read(node, Anvil.HexText, "eth_call", [{ to: address, data }, "latest"])
 
   const codes = yield* compile(TestToken.source)
   yield* node.rpc("anvil_setCode", [address, codes["TestToken"]])
@@ -186,7 +159,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
         (data) => decodeFunctionResult({ abi: TestToken.abi, functionName: "balanceOf", data })
       ),
     transfers: Effect.map(
-      read(Schema.Array(RpcLog), "eth_getLogs", [{
+      Anvil.read(node, Schema.Array(RpcLog), "eth_getLogs", [{
         address,
         topics: [transferTopic],
         fromBlock: "earliest",
@@ -225,8 +198,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
     }),
     mine,
     setNextTimestamp: (seconds) => Effect.asVoid(node.rpc("evm_setNextBlockTimestamp", [quantity(seconds)])),
-    now: Effect.map(read(RpcBlock, "eth_getBlockByNumber", ["pending", false]), ({ timestamp }) => BigInt(timestamp)),
-    blockNumber: Effect.map(read(HexText, "eth_blockNumber"), BigInt),
+    now: Effect.map(
+      Anvil.read(node, RpcBlock, "eth_getBlockByNumber", ["pending", false]),
+      ({ timestamp }) => BigInt(timestamp)
+    ),
+    blockNumber: Effect.map(Anvil.read(node, Anvil.HexText, "eth_blockNumber"), BigInt),
     rpc: node.rpc
   })
 })

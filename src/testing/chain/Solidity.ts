@@ -74,10 +74,10 @@ const run = Effect.fnUntraced(function*(input: string) {
   const error = errors.find(({ severity }) => severity === "error")
   if (error !== undefined) return yield* failed(error.formattedMessage)
   return Object.fromEntries(
-    Object.entries(contracts["main.sol"] ?? {}).map(([name, { evm }]): [string, Hex] => [
-      name,
-      `0x${evm.deployedBytecode.object}`
-    ])
+    Object.entries(contracts["main.sol"] ?? {}).flatMap(([name, { evm }]): Array<[string, Hex]> =>
+      // an interface has no code
+      evm.deployedBytecode.object === "" ? [] : [[name, `0x${evm.deployedBytecode.object}`]]
+    )
   )
 })
 

@@ -76,6 +76,14 @@ layer(Evm.layer({ chainId: 84532 }))("a local chain", (it) => {
       assert.deepStrictEqual((yield* chain.transfers).filter(({ to }) => to === account), [])
     }))
 
+  it.effect("mints for several at a time", () =>
+    Effect.gen(function*() {
+      const chain = yield* Evm.EvmChain
+      const account = chain.accounts[7]!.address
+      yield* Effect.all([1n, 2n, 3n, 4n, 5n].map((units) => chain.mint(account, units)), { concurrency: "unbounded" })
+      assert.strictEqual(yield* chain.balance(account), 15n)
+    }))
+
   it.effect("moves money once for a signed authorisation", () =>
     Effect.gen(function*() {
       const chain = yield* Evm.EvmChain
