@@ -17,7 +17,9 @@ import * as PayingClient from "./PayingClient.ts"
 import * as Payment from "./Payment.ts"
 import * as Policy from "./Policy.ts"
 import * as Rails from "./Rails.ts"
+import * as EvmCharge from "./rails/EvmCharge.ts"
 import * as ExactEvm from "./rails/ExactEvm.ts"
+import * as TempoCharge from "./rails/TempoCharge.ts"
 import * as TokenSession from "./rails/TokenSession.ts"
 import * as Reconciler from "./Reconciler.ts"
 import * as Session from "./Session.ts"
@@ -109,7 +111,9 @@ const assemble = <E, R, LE, LR, BE>(parts: {
     Layer.provideMerge(Rails.Rails.layer),
     Layer.provideMerge(parts.ledger)
   )
-  const clients = PayingClient.layerHttpClient.pipe(Layer.provideMerge(PayingClient.layer({ acceptPayment: parts.acceptPayment })))
+  const clients = PayingClient.layerHttpClient.pipe(
+    Layer.provideMerge(PayingClient.layer({ acceptPayment: parts.acceptPayment }))
+  )
   const reconciler = parts.sweep
     ? Layer.provideMerge(Reconciler.layerSweeping(), Reconciler.layer)
     : Reconciler.layer
@@ -174,14 +178,17 @@ export const layer = <E = never, R = never, LE = never, LR = never>(options: Opt
   }) as never
 }
 
-/** x402 and MPP charges need a key; token sessions need a credential. What is not configured is no way to pay. */
+/** Charges over MPP and x402 need a key; token sessions need a credential. What is not configured is no way to pay. */
 const railsConfig = Layer.unwrap(
   Effect.map(Config.option(Wallet.privateKey("MPP_PRIVATE_KEY")), (key) =>
     Layer.merge(
       TokenSession.layerConfig(),
       Option.match(key, {
         onNone: () => Layer.empty,
-        onSome: (privateKey) => ExactEvm.layer().pipe(Layer.provide(Wallet.layerPrivateKey(privateKey)))
+        onSome: (privateKey) =>
+          Layer.mergeAll(TempoCharge.layer(), EvmCharge.layer(), ExactEvm.layer()).pipe(
+            Layer.provide(Wallet.layerPrivateKey(privateKey))
+          )
       })
     ))
 )

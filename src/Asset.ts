@@ -94,6 +94,17 @@ const evm = (
     domain: { name, version }
   })
 
+/** TIP-20 tokens have six decimals and take no EIP-712 signatures. */
+const tip20 = (chainId: number, address: string, symbol: string, testnet = false): Asset =>
+  new Asset({
+    network: `eip155:${chainId}`,
+    address: address.toLowerCase(),
+    symbol,
+    decimals: 6,
+    usd: true,
+    testnet
+  })
+
 /**
  * The unit of account of `mpp/1.0` token sessions: USDC held by the session endpoint, on no chain that we see.
  *
@@ -118,6 +129,12 @@ export const sessionUsdc: Asset = new Asset({
  */
 export const known: ReadonlyArray<Asset> = [
   sessionUsdc,
+  tip20(4217, "0x20C000000000000000000000b9537d11c60E8b50", "USDC.e"),
+  tip20(4217, "0x20c0000000000000000000000000000000000000", "pathUSD"),
+  tip20(42431, "0x20c0000000000000000000000000000000000000", "pathUSD", true),
+  tip20(42431, "0x20c0000000000000000000000000000000000001", "AlphaUSD", true),
+  tip20(42431, "0x20c0000000000000000000000000000000000002", "BetaUSD", true),
+  tip20(42431, "0x20c0000000000000000000000000000000000003", "ThetaUSD", true),
   evm(1, "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USDC", "USD Coin", "2"),
   evm(8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USDC", "USD Coin", "2"),
   evm(137, "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359", "USDC", "USD Coin", "2"),

@@ -57,11 +57,15 @@ export const make = Effect.gen(function*() {
 
   const sign = Effect.fnUntraced(function*<A, E, R>(attempt: UnderWay<A, E, R>, sentBefore: boolean) {
     const { authorization: { broadcast, plan }, purchase, rail } = attempt
-    const signed = yield* Effect.result(Effect.withSpan(rail.sign(plan, broadcast?.transaction), "Rail.sign", {
+    const signing = Effect.withSpan(rail.sign(plan, broadcast?.transaction), "Rail.sign", {
       attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
       captureStackTrace: false
-    }))
+    })
+    const signed = yield* Effect.result(rail.signingMayPay ? Effect.flatten(interruptible(attempt, signing)) : signing)
     if (signed._tag === "Success") return signed.success
+    if (rail.signingMayPay) {
+      return yield* findOut(attempt, Outcome.nothingSeen("could not be signed, and may be paid"), signed.failure)
+    }
     // The first copy of what cannot be signed again may be on its way all the same.
     if (sentBefore) {
       return yield* findOut(attempt, Outcome.nothingSeen("could not be signed again"), signed.failure)
@@ -97,6 +101,11 @@ export const make = Effect.gen(function*() {
         return Option.none()
       }
       case "Void": {
+        if (attempt.settled) {
+          return Option.some(
+            yield* paidUndelivered(attempt, { ...Outcome.nothingSeen(""), evidence: verdict.evidence })
+          )
+        }
         yield* voided(attempt, verdict)
         const reason = new PaymentError.ChainError({
           network: plan.network,
@@ -118,6 +127,24 @@ export const make = Effect.gen(function*() {
     }
   })
 
+  /**
+   * An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about.
+   * What has been taken, also while its answer is still being made, and what holds nothing of its own, is waited for as long
+   * as the caller likes.
+   */
+  const inTime = <B, E2, R2, A, E, R>(attempt: UnderWay<A, E, R>, answer: Effect.Effect<B, E2, R2>) => {
+    const { authorization: { plan: { kind, spendableUntil } }, settled } = attempt
+    if (spendableUntil === undefined || kind === "draw" || settled) return Effect.map(answer, Option.some)
+    const tooLate = Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => Effect.sleep(Math.max(0, spendableUntil - now) + answerMarginMillis)
+    ).pipe(
+      Effect.andThen(reconcile(attempt)),
+      Effect.flatMap((found) => found === "settled" ? Effect.never : Effect.succeedNone)
+    )
+    return Effect.raceFirst(Effect.map(answer, Option.some), tooLate)
+  }
+
   const carry = Effect.fnUntraced(function*<A, E, R>(
     begun: UnderWay<A, E, R>,
     sentBefore: boolean
@@ -136,6 +163,9 @@ export const make = Effect.gen(function*() {
       if (Option.isSome(ended)) return ended.value
       attempt = { ...attempt, settled: true }
     }
+
+    /** Whether money may have moved before anything is sent. */
+    const mayBePaid = () => attempt.settled || rail.signingMayPay === true
 
     /** Waits as the schedule of the reason says; false when it says no more. */
     const waited = (reason: Outcome.Outage) =>
@@ -157,7 +187,7 @@ export const make = Effect.gen(function*() {
     while (true) {
       if (Rails.isExpired(plan, yield* Clock.currentTimeMillis)) {
         const seen = Outcome.nothingSeen("the challenge had expired")
-        if (left || attempt.settled) return yield* findOut(attempt, seen, expired)
+        if (left || mayBePaid()) return yield* findOut(attempt, seen, expired)
         yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
         return yield* nothingSpent(attempt, expired)
       }
@@ -182,7 +212,7 @@ export const make = Effect.gen(function*() {
         if (notSent && signed.broadcast !== undefined) {
           yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "mined" }))
         }
-        if (!notSent || attempt.settled) return orAgain(reason, yield* findOut(attempt, seen, reason))
+        if (!notSent || mayBePaid()) return orAgain(reason, yield* findOut(attempt, seen, reason))
         yield* judged(attempt, "released", seen.evidence)
         return yield* nothingSpent(attempt, reason)
       }
@@ -214,6 +244,7 @@ export const make = Effect.gen(function*() {
           return yield* paidUndelivered(attempt, seen)
         }
         case "Void": {
+          if (attempt.settled) return yield* paidUndelivered(attempt, seen)
           yield* voided(attempt, verdict)
           return yield* nothingSpent(attempt, refusal, Option.some(value))
         }
@@ -283,18 +314,3 @@ const expired = new PaymentError.PolicyDenied({
 })
 
 const answerOf = <A>({ answer, elsewhere }: Answered<A>) => Option.isSome(elsewhere) ? fromElsewhere : answer
-
-/**
- * An answer is not waited for when the authorisation can no longer be taken: none then, and its hold is found out about.
- * What has been taken, and what holds nothing of its own, is waited for as long as the caller likes.
- */
-const inTime = <B, E2, R2, A, E, R>(
-  { authorization: { plan: { kind, spendableUntil } }, settled }: UnderWay<A, E, R>,
-  answer: Effect.Effect<B, E2, R2>
-) =>
-  spendableUntil === undefined || kind === "draw" || settled
-    ? Effect.map(answer, Option.some)
-    : Effect.flatMap(
-      Clock.currentTimeMillis,
-      (now) => Effect.timeoutOption(answer, Math.max(0, spendableUntil - now) + answerMarginMillis)
-    )

@@ -9,103 +9,17 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as SchemaTransformation from "effect/SchemaTransformation"
-import type { Hex } from "viem"
 import * as Asset from "./Asset.ts"
+import * as JsonRpc from "./chain/JsonRpc.ts"
+import { type Block, make as makeNode, type Node } from "./chain/Node.ts"
 import { ChainError } from "./PaymentError.ts"
-import { isSecure, readText, Transport } from "./Transport.ts"
+import { isSecure, Transport } from "./Transport.ts"
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Models
-// ---------------------------------------------------------------------------------------------------------------------
-
-const Quantity = Schema.String.check(Schema.isPattern(/^0x[0-9a-fA-F]{1,64}$/)).pipe(
-  Schema.decodeTo(
-    Schema.BigInt,
-    SchemaTransformation.transform({
-      decode: (quantity: string) => BigInt(quantity),
-      encode: (value: bigint) => `0x${value.toString(16)}`
-    })
-  )
-)
-
-const Bytes = Schema.TemplateLiteral(["0x", Schema.String]).check(Schema.isPattern(/^0x(?:[0-9a-fA-F]{2})*$/))
-
-const BlockFromRpc = Schema.Struct({ number: Quantity, timestamp: Quantity })
-
-const LogFromRpc = Schema.Struct({
-  transactionHash: Bytes,
-  blockNumber: Quantity,
-  address: Bytes,
-  topics: Schema.Array(Bytes),
-  data: Bytes,
-  removed: Schema.optionalKey(Schema.Boolean)
-})
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Block {
-  readonly number: bigint
-  /** seconds since the epoch */
-  readonly timestamp: bigint
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Log {
-  readonly transactionHash: Hex
-  readonly blockNumber: bigint
-  readonly address: string
-  readonly topics: ReadonlyArray<Hex>
-  readonly data: Hex
-}
-
-/**
- * One RPC of one chain. Every call checks once that the node answers for this chain.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Node {
-  readonly network: string
-  /**
-   * A block by number or tag. A node that does not know the tag `finalized` answers with the block
-   * {@link finalityDepth} below its latest.
-   */
-  readonly block: (block: bigint | "latest" | "finalized") => Effect.Effect<Block, ChainError>
-  readonly call: (to: Hex, data: Hex, block: bigint | "latest") => Effect.Effect<Hex, ChainError>
-  readonly code: (address: Hex) => Effect.Effect<Hex, ChainError>
-  readonly logs: (filter: {
-    readonly address: Hex
-    readonly topics: ReadonlyArray<Hex | ReadonlyArray<Hex> | null>
-    readonly fromBlock: bigint
-    readonly toBlock: bigint
-  }) => Effect.Effect<ReadonlyArray<Log>, ChainError>
-  readonly receiptLogs: (transaction: Hex) => Effect.Effect<ReadonlyArray<Log>, ChainError>
-}
-
-/**
- * How many blocks below the latest one counts as final where a node does not know the tag `finalized`: 17 minutes at two
- * seconds a block, more than an optimistic rollup needs to be final on its parent in ordinary times.
- *
- * @category constants
- * @since 0.1.0
- */
-export const finalityDepth = 512n
+export { type Block, finalityDepth, type Limits, type Log, type Node, type Receipt } from "./chain/Node.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Service
@@ -204,161 +118,14 @@ const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Cha
     const urls = typeof configured === "string" ? [configured] : configured
     if (!urls.every((url) => isFit(url, options.allowHttp))) return yield* refuse(`an RPC must be ${fitUrl}`)
     if (urls.length > 0) {
-      nodes.set(network, yield* Effect.forEach(urls, (url) => makeNode(client, network, chainId.value, url)))
+      nodes.set(
+        network,
+        yield* Effect.forEach(urls, (url) => makeNode(JsonRpc.make(client, network, url), network, chainId.value))
+      )
     }
   }
   return Chain.of({ nodes: (network) => nodes.get(network) ?? [], networks: [...nodes.keys()] })
 })
-
-// ---------------------------------------------------------------------------------------------------------------------
-// One node
-// ---------------------------------------------------------------------------------------------------------------------
-
-/** Receipts of batched transactions are long; anything longer than this is not read. */
-const maxAnswerBytes = 1024 * 1024
-
-const timeout = Duration.seconds(10)
-
-const backoff = Schedule.exponential("200 millis").pipe(Schedule.upTo({ times: 3 }))
-
-/** Why a call failed, before it is known which operation it was part of. */
-class RpcFailure extends Data.TaggedError("RpcFailure")<{
-  readonly detail: string
-  /** Asking again may help. */
-  readonly transient: boolean
-  /** The code of a JSON-RPC error. */
-  readonly code?: number
-}> {}
-
-const Answer = Schema.fromJsonString(Schema.Struct({
-  result: Schema.optionalKey(Schema.Unknown),
-  error: Schema.optionalKey(Schema.NullOr(Schema.Struct({ code: Schema.Int })))
-}))
-
-const decodeAnswer = Schema.decodeUnknownEffect(Answer)
-
-/** `limit exceeded`, of EIP-1474. */
-const rateLimited = -32005
-
-/** What nodes say to a block tag that they do not know, or to a finalized block that they do not have. */
-const isUnknownTag = (failure: RpcFailure): boolean =>
-  failure.code !== undefined && [-32602, -32000, -32001, -39001].includes(failure.code)
-
-const malformed = (detail: string) => new RpcFailure({ detail, transient: false })
-
-const makeNode = Effect.fnUntraced(function*(
-  client: HttpClient.HttpClient,
-  network: string,
-  chainId: bigint,
-  url: string
-): Effect.fn.Return<Node> {
-  const send = Effect.fnUntraced(function*(method: string, params: ReadonlyArray<unknown>) {
-    const request = HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post(url), {
-      jsonrpc: "2.0",
-      id: 1,
-      method,
-      params
-    })
-    const unreachable = () => new RpcFailure({ detail: "the node did not answer", transient: true })
-    const response = yield* Effect.mapError(client.execute(request), unreachable)
-    const { status } = response
-    if (status === 429 || status >= 500) return yield* new RpcFailure({ detail: `HTTP ${status}`, transient: true })
-    // nodes give JSON-RPC errors a status of 4xx at times
-    const text = yield* Effect.mapError(readText(response, maxAnswerBytes), unreachable)
-    if (Option.isNone(text)) return yield* malformed("the answer is too long")
-    const { error, result } = yield* Effect.mapError(
-      decodeAnswer(text.value),
-      () => malformed(status >= 300 ? `HTTP ${status}` : "the answer is not JSON-RPC")
-    )
-    if (error === undefined || error === null) return result
-    return yield* new RpcFailure({
-      detail: `JSON-RPC error ${error.code}`,
-      transient: error.code === rateLimited,
-      code: error.code
-    })
-  })
-
-  // The HTTP client's own span would hold the URL, and with it the node's key.
-  const ask = <A, I>(method: string, params: ReadonlyArray<unknown>, schema: Schema.Codec<A, I>) =>
-    send(method, params).pipe(
-      Effect.retry({ schedule: backoff, while: (failure) => failure.transient }),
-      Effect.timeoutOrElse({
-        duration: timeout,
-        orElse: () => Effect.fail(new RpcFailure({ detail: "the node did not answer in time", transient: false }))
-      }),
-      Effect.flatMap((result) =>
-        Effect.mapError(
-          Schema.decodeUnknownEffect(schema)(result),
-          () => malformed("the answer is not of the expected form")
-        )
-      ),
-      Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
-      Effect.withSpan(`Chain.${method}`, { kind: "client", attributes: { "mpp.network": network } })
-    )
-
-  const answersFor = yield* Ref.make<bigint | undefined>(undefined)
-  const checkChain = Effect.gen(function*() {
-    const known = yield* Ref.get(answersFor)
-    const answered = known ?? (yield* ask("eth_chainId", [], Quantity))
-    if (known === undefined) yield* Ref.set(answersFor, answered)
-    if (answered !== chainId) return yield* malformed(`the node answers for eip155:${answered}`)
-  })
-
-  const operation = <A>(name: string, effect: Effect.Effect<A, RpcFailure>): Effect.Effect<A, ChainError> =>
-    Effect.andThen(checkChain, effect).pipe(
-      Effect.mapError(({ detail }) => new ChainError({ network, operation: name, detail }))
-    )
-
-  const blockAt = (tag: string) =>
-    Effect.flatMap(
-      ask("eth_getBlockByNumber", [tag, false], Schema.NullOr(BlockFromRpc)),
-      (block) => block === null ? Effect.fail(malformed("the node does not have the block")) : Effect.succeed(block)
-    )
-  const belowLatest = Effect.flatMap(
-    blockAt("latest"),
-    ({ number }) => blockAt(quantity(number > finalityDepth ? number - finalityDepth : 0n))
-  )
-  const finalized = ask("eth_getBlockByNumber", ["finalized", false], Schema.NullOr(BlockFromRpc)).pipe(
-    Effect.catchIf(isUnknownTag, () => Effect.succeed(null)),
-    Effect.flatMap((block) => block === null ? belowLatest : Effect.succeed(block))
-  )
-
-  return {
-    network,
-    block: (block) =>
-      operation("block", block === "finalized" ? finalized : blockAt(block === "latest" ? block : quantity(block))),
-    call: (to, data, block) =>
-      operation("call", ask("eth_call", [{ to, data }, block === "latest" ? block : quantity(block)], Bytes)),
-    code: (address) => operation("code", ask("eth_getCode", [address, "latest"], Bytes)),
-    logs: ({ address, fromBlock, toBlock, topics }) =>
-      operation(
-        "logs",
-        Effect.map(
-          ask(
-            "eth_getLogs",
-            [{ address, topics, fromBlock: quantity(fromBlock), toBlock: quantity(toBlock) }],
-            Schema.Array(LogFromRpc)
-          ),
-          (logs) => logs.filter((log) => log.removed !== true)
-        )
-      ),
-    receiptLogs: (transaction) =>
-      operation(
-        "receipt",
-        Effect.flatMap(
-          ask(
-            "eth_getTransactionReceipt",
-            [transaction],
-            Schema.NullOr(Schema.Struct({ logs: Schema.Array(LogFromRpc) }))
-          ),
-          (receipt) =>
-            receipt === null ? Effect.fail(malformed("the node has no receipt")) : Effect.succeed(receipt.logs)
-        )
-      )
-  }
-})
-
-const quantity = (value: bigint): Hex => `0x${value.toString(16)}`
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Functions

@@ -178,6 +178,18 @@ const tierOf = (question: Question, offer: Offer, rail: Rail): Pick<Candidate, "
     : { tier: "charge", why: "pays this request alone, over MPP" }
 }
 
+/** A ranking is the program's own: if it fails, nothing is paid. */
+const rankedBy = (rank: Rank, candidates: ReadonlyArray<Candidate>) => {
+  try {
+    return { ranked: rank(candidates), failed: undefined }
+  } catch {
+    return {
+      ranked: [],
+      failed: new PaymentError.PolicyDenied({ rule: "ranking", detail: "the program's own ranking of offers failed" })
+    }
+  }
+}
+
 /**
  * Chooses. Pure: asks nobody and signs nothing.
  *
@@ -248,16 +260,17 @@ export const choose = (question: Question): Answer => {
     ...declined.map(({ offer, why }) => new Refused({ what: describe(offer), why }))
   ]
 
+  const { failed, ranked } = rankedBy(question.rank, candidates)
   const text = Option.getOrUndefined(Option.flatMap(demand.problem, (it) => Option.fromUndefinedOr(it.merchantText)))
   const merchantText = text === undefined ? {} : { merchantText: text }
   const sessionsOnly = demand.offers.length > 0 && demand.offers.every((offer) => offer.intent === "session")
   return {
-    candidates: question.rank(candidates),
+    candidates: ranked,
     refused,
     declined,
     // Made when it is asked for: where there is a candidate it rarely is.
     get failure() {
-      return dear[0] ?? denied[0] ??
+      return failed ?? dear[0] ?? denied[0] ??
         (sessionsOnly
           ? new PaymentError.SessionRequired({
             realm: (demand.offers[0]!.realm ?? "").slice(0, 200),

@@ -163,6 +163,15 @@ export const make = Effect.gen(function*() {
   const finding = <A, E, R>(attempt: UnderWay<A, E, R>) =>
     Effect.map(interruptible(attempt, reconcile(attempt)), (exit) => Exit.isSuccess(exit) ? exit.value : "open")
 
+  /** What the payer lacks: that may be why the server took nothing. */
+  const shortage = <A, E, R>(attempt: UnderWay<A, E, R>) => {
+    const { asset, authorization: { plan }, rail } = attempt
+    return Effect.map(
+      interruptible(attempt, Rails.shortage(rail, plan, asset)),
+      (exit) => Exit.isSuccess(exit) ? exit.value : Option.none()
+    )
+  }
+
   /** The answer says nothing of the money: it is unknown until somebody who knows was asked. */
   const findOut = Effect.fnUntraced(function*<A, E, R>(
     attempt: UnderWay<A, E, R>,
@@ -177,8 +186,12 @@ export const make = Effect.gen(function*() {
         return yield* nothingSpent(attempt, reason, answer)
       case "settled":
         return yield* paidUndelivered(attempt, seen)
-      case "open":
-        return yield* uncertain(attempt, seen)
+      case "open": {
+        // A server that cannot settle for want of the payer's money may say so by a failure of its own.
+        const lacks = (seen.status ?? 0) >= 500 ? yield* shortage(attempt) : Option.none()
+        const outcome = yield* uncertain(attempt, seen)
+        return Option.isSome(lacks) ? { ...outcome, reason: lacks.value } : outcome
+      }
     }
   })
 
@@ -187,7 +200,6 @@ export const make = Effect.gen(function*() {
     { refusal, seen }: ReturnType<typeof Outcome.words>,
     answer: Option.Option<A>
   ): Effect.fn.Return<Outcome.Outcome<A>> {
-    const { asset, authorization: { plan }, rail } = attempt
     if (attempt.settled) return yield* paidUndelivered(attempt, seen)
     yield* judged(attempt, "rejected", seen.evidence)
     switch (yield* finding(attempt)) {
@@ -196,11 +208,10 @@ export const make = Effect.gen(function*() {
       case "settled":
         return yield* paidUndelivered(attempt, seen)
       case "open": {
-        const lacks = yield* interruptible(attempt, Rails.shortage(rail, plan, asset))
+        const lacks = yield* shortage(attempt)
         yield* undelivered(attempt)
         yield* counted(attempt, "rejected")
-        const reason = Exit.isSuccess(lacks) ? Option.getOrElse(lacks.value, () => refusal) : refusal
-        return { _tag: "Stop", reason, money: "held" }
+        return { _tag: "Stop", reason: Option.getOrElse(lacks, () => refusal), money: "held" }
       }
     }
   })

@@ -46,6 +46,8 @@ export class Offer extends Schema.Class<Offer>("effect-mpp/Offer")({
   /** The price of one request, in base units of the asset. */
   units: Amount.Units,
   payee: Schema.String,
+  /** Who else gets a part of the units: the payee has the rest. */
+  alsoPays: Schema.optionalKey(Schema.Array(Schema.String)),
   realm: Schema.optionalKey(Schema.String),
   /** The URL that the merchant says it sells. */
   resource: Schema.optionalKey(Schema.String),

@@ -16,6 +16,7 @@ import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import * as Attempt from "./Attempt.ts"
 import * as Budget from "./Budget.ts"
+import * as Challenges from "./Challenges.ts"
 import * as Choice from "./Choice.ts"
 import * as Demand from "./Demand.ts"
 import type { Exchange } from "./Exchange.ts"
@@ -136,6 +137,9 @@ export class Payment extends Context.Service<Payment, {
   readonly quote: <A, E, R>(exchange: Exchange<A, E, R>) => Effect.Effect<Quote, E | PaymentError.PaymentError, R>
 }>()("effect-mpp/Payment") {}
 
+/** When another challenge is asked for, in milliseconds each after the last time. */
+const pauses = [15, 30, 60, 120]
+
 /** One span per paid request: its stack trace would cost more than the rest of it. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.withSpan(effect, "Payment.pay", { captureStackTrace: false })
@@ -148,8 +152,9 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const session = yield* Session.Session
   const random = yield* SecureRandom.SecureRandom
   const attempts = yield* Attempt.make
+  const challenges = yield* Challenges.make
   const workload = yield* Workload.make
-  const { draw, giveUp, walk } = yield* Purchase.make(attempts)
+  const { draw, giveUp, walk } = yield* Purchase.make(attempts, challenges)
   const resume = yield* Resume.make(attempts)
 
   const ceilingOf = (given: Options) => {
@@ -246,7 +251,19 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, money)
     const resumed = yield* begin(work, money)
     if (Option.isSome(resumed)) return resumed.value
-    return yield* Effect.flatMap(choose(exchange, given, demand, unusable), (choice) => walk(work, choice, tried)).pipe(
+    let choice = yield* choose(exchange, given, demand, unusable)
+    // A challenge that another request answers is no use: another one is asked for.
+    for (const pause of pauses) {
+      const [best] = choice.candidates
+      if (best === undefined || (yield* challenges.take(exchange.origin, best.offer, work.id))) break
+      yield* Effect.sleep(pause)
+      const { answer, elsewhere, value } = yield* Effect.flatMap(exchange.send(undefined), exchange.answer)
+      if (answer.status !== 402) return value
+      if (Option.isSome(elsewhere)) return yield* Purchase.fail(work, elsewhere.value, money)
+      const again = Demand.read(answer, yield* Clock.currentTimeMillis)
+      choice = yield* choose(exchange, given, again, unusable)
+    }
+    return yield* walk(work, choice, tried).pipe(
       Effect.tap(() => paid(work)),
       Effect.onInterrupt(() => giveUp(work))
     )

@@ -291,7 +291,9 @@ export class WalletError extends Schema.TaggedError<WalletError>()("WalletError"
 export class ChainError extends Schema.TaggedError<ChainError>()("ChainError", {
   network: Schema.String,
   operation: Schema.String,
-  detail: Schema.String
+  detail: Schema.String,
+  /** The code of the JSON-RPC error that the node answered with. Absent: it gave no answer, or none that can be read. */
+  code: Schema.optionalKey(Schema.Int)
 }) {
   override get message() {
     return `The RPC of ${this.network} failed at ${this.operation}: ${this.detail}`

@@ -31,7 +31,7 @@ export interface Options {
   readonly allowOrigins?: ReadonlyArray<string> | undefined
   /** Origins that may not be paid, even if they are allowed. An entry that cannot be read denies every origin. */
   readonly denyOrigins?: ReadonlyArray<string> | undefined
-  /** Payees that may be paid. Default: all. */
+  /** Payees that may be paid, those included that get a part. Default: all. */
   readonly allowPayees?: ReadonlyArray<string> | undefined
   /** Whether plain http may be paid over beyond this machine: everywhere, or at these host names. Default: nowhere. */
   readonly allowHttp?: boolean | ReadonlyArray<string> | undefined
@@ -129,7 +129,7 @@ const deny = (rule: string, detail: string, offer?: Offer): PolicyDenied =>
   new PolicyDenied({ rule, detail, ...(offer === undefined ? {} : { offer }) })
 
 /** `example.com.` is the same host as `example.com`. */
-const hostOf = (url: URL): string => url.hostname.replace(/\.$/, "")
+const hostOf = (url: URL): string => url.hostname.replace(/\.$/, "").toLowerCase()
 
 const portOf = (url: URL): string => url.port === "" ? "" : `:${url.port}`
 
@@ -256,14 +256,14 @@ export const make = (
   const url = (text: string): Option.Option<PolicyDenied> => {
     const parsed = URL.parse(text)
     if (parsed === null) return Option.some(deny("origin", "this is not a URL"))
-    if (!isSecure(parsed) && !(parsed.protocol === "http:" && mayUseHttp(parsed))) {
-      return Option.some(deny(
-        "plain-http",
-        `${parsed.origin} is neither https nor on this machine; MPP_ALLOW_HTTP can name hosts that may be paid all the same`
-      ))
+    const named = `${parsed.protocol}//${parsed.host}`
+    // With an MCP server that is a child of this process nobody else is on the line, and the program has named it.
+    if (!isSecure(parsed) && parsed.protocol !== "mcp:" && !(parsed.protocol === "http:" && mayUseHttp(parsed))) {
+      const detail = `${named} is neither https nor on this machine; MPP_ALLOW_HTTP can name hosts that may be paid`
+      return Option.some(deny("plain-http", detail))
     }
-    if (isDenied(parsed)) return Option.some(deny("origin", `${parsed.origin} is on the list of denied origins`))
-    if (!isAllowed(parsed)) return Option.some(deny("origin", `${parsed.origin} is not on the list of allowed origins`))
+    if (isDenied(parsed)) return Option.some(deny("origin", `${named} is on the list of denied origins`))
+    if (!isAllowed(parsed)) return Option.some(deny("origin", `${named} is not on the list of allowed origins`))
     return Option.none()
   }
 
@@ -276,12 +276,12 @@ export const make = (
     if (!Option.exists(known, (it) => it.usd && it.decimals === asset.decimals)) {
       return ["asset", `the asset is not one of the known dollar-pegged assets of ${asset.network}`]
     }
-    if (offer.payee === "" && asset.network !== Asset.sessionUsdc.network) return ["payee", "the offer names no payee"]
-    if (zeroAddress.test(offer.payee)) return ["payee", "the offer pays the zero address"]
-    if (offer.payee !== "" && normalPayee(offer.payee) === normalPayee(payer)) {
-      return ["payee", "the offer pays the payer"]
-    }
-    if (payees !== undefined && !payees.has(normalPayee(offer.payee))) {
+    // Where there is no chain, the account behind a method or an endpoint is the payee.
+    if (offer.payee === "" && !asset.network.startsWith("mpp:")) return ["payee", "the offer names no payee"]
+    const paid = [offer.payee, ...(offer.alsoPays ?? [])].map(normalPayee)
+    if (paid.some((payee) => zeroAddress.test(payee))) return ["payee", "the offer pays the zero address"]
+    if (paid.some((payee) => payee !== "" && payee === normalPayee(payer))) return ["payee", "the offer pays the payer"]
+    if (payees !== undefined && paid.some((payee) => !payees.has(payee))) {
       return ["payee", "the payee is not on the list of allowed payees"]
     }
     if (sellsElsewhere(offer, origin)) return ["resource", "the offer is for a resource of another host"]

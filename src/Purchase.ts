@@ -12,6 +12,7 @@ import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import type * as Attempt from "./Attempt.ts"
 import * as Budget from "./Budget.ts"
+import type * as Challenges from "./Challenges.ts"
 import type * as Choice from "./Choice.ts"
 import type { Exchange } from "./Exchange.ts"
 import * as Ledger from "./Ledger.ts"
@@ -96,13 +97,23 @@ export const meaningOf = <Reason extends PaymentError.Reason>(
 
 const hourMillis = 60 * 60_000
 
+const answered = (offer: Offer) =>
+  new PaymentError.PolicyDenied({
+    rule: "challenge-answered",
+    detail: "another request of this agent answers the same challenge",
+    offer
+  })
+
 /**
  * Makes the walk through candidates, and the drawing on a session that attaching first needs alone.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof Attempt.make>) {
+export const make = Effect.fnUntraced(function*(
+  attempts: Effect.Success<typeof Attempt.make>,
+  challenges: Effect.Success<typeof Challenges.make>
+) {
   const ledger = yield* Ledger.Ledger
   const budget = yield* Budget.Budget
   const session = yield* Session.Session
@@ -262,10 +273,19 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     lostUsd: bigint
   ) {
     const { asset, offer, rail, usd } = candidate
-    const context = { origin: work.exchange.origin, purchase: work.id, agent: work.agent }
+    const { origin } = work.exchange
+    const context = { origin, purchase: work.id, agent: work.agent }
     if (Option.isNone(candidate.session)) {
-      const plan = yield* rail.plan(offer, context)
-      return yield* attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd })
+      if (!(yield* challenges.take(origin, offer, work.id))) return yield* answered(offer)
+      const free = challenges.free(origin, offer, work.id)
+      const paid = Effect.flatMap(
+        rail.plan(offer, context),
+        (plan) => attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd })
+      )
+      return yield* paid.pipe(
+        Effect.tapError(() => free),
+        Effect.tap((outcome) => outcome._tag === "Void" ? free : Effect.void)
+      )
     }
     const acquire = session.acquire({
       rail,

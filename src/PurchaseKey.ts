@@ -8,7 +8,9 @@
  */
 import type * as HttpBody from "effect/http/HttpBody"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
 import { sha256, stringToBytes } from "viem/utils"
+import * as Json from "./wire/Json.ts"
 
 /** Headers that change from one request to the next and select nothing. */
 const passing: ReadonlySet<string> = new Set([
@@ -75,3 +77,31 @@ export const of = (
   const selecting = Object.entries(headers).filter(([name]) => !passing.has(name)).toSorted()
   return digest([...where, content, selecting])
 }
+
+/** Metadata of a call that changes from one call to the next, or says the same with all of them, and selects nothing. */
+const passingMetadata = /^(?:progressToken|traceparent|tracestate|baggage|io\.modelcontextprotocol\/.*)$/
+
+/** Without what passes by, as one text per value. Arguments that are nested too deeply to be read keep their order. */
+const contentOfCall = ({ _meta, ...params }: { readonly [name: string]: unknown }): string => {
+  const selecting = Object.entries(_meta ?? {}).filter(([name]) => !passingMetadata.test(name))
+  const text = JSON.stringify({ ...params, _meta: Object.fromEntries(selecting) })
+  return Option.match(Json.parseObject(text), { onNone: () => text, onSome: Json.canonical })
+}
+
+/**
+ * The key of a call's purchase, where a server is called by the names of its methods: equal for equal calls of one agent,
+ * whatever the order in which their arguments are written. `server` tells it from others of its origin, and for whom it
+ * answers. `undefined` for parameters that cannot be written.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const ofCall = (
+  agent: string,
+  server: string,
+  method: string,
+  params: { readonly [name: string]: unknown }
+): string | undefined =>
+  Option.liftThrowable(() => digest(["call", agent, server, method, contentOfCall(params)]))().pipe(
+    Option.getOrUndefined
+  )

@@ -199,6 +199,11 @@ export interface Rail {
   readonly steps: number
   /** Whether signing the same plan again, also after a restart, is safe and possible without a person. */
   readonly repeats: boolean
+  /**
+   * Whether signing may move money by itself. From then on neither a failure to sign nor a request that never left proves
+   * that nothing was spent. Absent: no.
+   */
+  readonly signingMayPay?: boolean | undefined
   /** The asset that an offer would be paid in, or why it cannot be paid on this rail. */
   readonly accepts: (offer: Offer, origin: string) => Result.Result<Asset, Unaccepted>
   /** Signs nothing and holds nothing. A chain may be asked for fees and for funds. */

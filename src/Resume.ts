@@ -122,6 +122,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         live
       })
     if (found === "void") return yield* voided()
+    // It can no longer become spent and counts as spent: nothing is gained by waiting for evidence any longer.
+    if (found === "open" && authorization.state === "presumed") return yield* undelivered()
     const now = yield* Clock.currentTimeMillis
     // What the merchant has never seen is no repetition, and what was broadcast needs no further signature.
     const { broadcast } = authorization

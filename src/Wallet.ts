@@ -33,9 +33,9 @@ export class Wallet extends Context.Service<Wallet, {
   readonly resign: "same" | "equivalent" | "no"
   readonly signTypedData: (data: TypedDataDefinition) => Effect.Effect<Hex, WalletError>
   /** Signs a transaction, field for field as it is given, and answers it in the form that the serializer writes. */
-  readonly signTransaction: (
-    transaction: TransactionSerializable,
-    serializer: SerializeTransactionFn
+  readonly signTransaction: <Serializer extends SerializeTransactionFn<TransactionSerializable>>(
+    transaction: Parameters<Serializer>[0],
+    serializer: Serializer
   ) => Effect.Effect<Hex, WalletError>
 }>()("effect-mpp/Wallet") {}
 
@@ -79,8 +79,8 @@ export const make = Effect.fnUntraced(
         catch: () => new WalletError({ operation: "sign typed data", detail: "the account refused" })
       })
     )
-    const signTransaction = Effect.fn("Wallet.signTransaction")(
-      (transaction: TransactionSerializable, serializer: SerializeTransactionFn) =>
+    const signTransaction: Wallet["Service"]["signTransaction"] = Effect.fn("Wallet.signTransaction")(
+      (transaction, serializer) =>
         Effect.tryPromise({
           try: () => account.signTransaction(transaction, { serializer }),
           catch: () => new WalletError({ operation: "sign a transaction", detail: "the account refused" })

@@ -23,6 +23,28 @@ describe("Asset", () => {
     assert.strictEqual(name("eip155:84532", "0x036CbD53842c5426634e7929541eC2318f3dCF7e"), "USDC")
   })
 
+  it("knows the dollars of Tempo, which take no typed signatures", () => {
+    const table = Asset.makeTable(Asset.known)
+    const dollars = (network: string) =>
+      table.assets.filter((asset) => asset.network === network).map(({ decimals, domain, symbol, testnet, usd }) => [
+        symbol,
+        decimals,
+        usd,
+        testnet,
+        domain
+      ])
+    assert.deepStrictEqual(dollars("eip155:4217"), [
+      ["USDC.e", 6, true, false, undefined],
+      ["pathUSD", 6, true, false, undefined]
+    ])
+    assert.deepStrictEqual(dollars("eip155:42431").map(([symbol, , , testnet]) => [symbol, testnet]), [
+      ["pathUSD", true],
+      ["AlphaUSD", true],
+      ["BetaUSD", true],
+      ["ThetaUSD", true]
+    ])
+  })
+
   it("holds no two entries of one network and address", () => {
     assert.strictEqual(Asset.makeTable(Asset.known).assets.length, Asset.known.length)
   })

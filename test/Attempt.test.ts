@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Fiber, Layer, Option, Redacted, Ref, Result } from "effect"
-import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { HttpClient, HttpClientError, type HttpClientRequest, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Agent from "../src/Agent.ts"
 import * as Budget from "../src/Budget.ts"
@@ -17,7 +17,9 @@ import * as AgentTest from "../src/testing/AgentTest.ts"
 interface World {
   /** What the next broadcast does. */
   readonly chain: "mines" | "is silent" | "undoes" | "hangs"
-  readonly merchant: "sells" | "is down" | "cuts" | "fails"
+  readonly merchant: "sells" | "is down" | "cuts" | "fails" | "takes at once and works for long" | "hangs"
+  /** Who sends the transaction to the chain. */
+  readonly sentBy: "payer" | "merchant"
   readonly mined: ReadonlyArray<string>
   readonly signed: number
   readonly presented: ReadonlyArray<string>
@@ -81,20 +83,18 @@ const railOf = (scene: Ref.Ref<World>): Rails.Rail => ({
     })
     return {
       envelopes: [{ "payment-signature": Redacted.make(transaction) }],
-      broadcast: { transaction, run }
+      ...((yield* Ref.get(scene)).sentBy === "payer" ? { broadcast: { transaction, run } } : {})
     }
   }),
   judge: (plan, { status }) =>
     status < 300
       ? { _tag: "Settled", units: plan.units, content: true, evidence: evidence("claimed", "receipt") }
       : { _tag: "Unknown", content: false, evidence: evidence("claimed", "status"), next: { _tag: "reconcile" } },
-  reconcile: () =>
-    Effect.succeed({
-      _tag: "Unknown",
-      content: false,
-      evidence: evidence("presumed", "?"),
-      next: { _tag: "reconcile" }
-    })
+  reconcile: (plan) =>
+    Effect.map(Ref.get(scene), ({ mined, sentBy }): Rails.Verdict =>
+      sentBy === "merchant" && mined.length > 0
+        ? { _tag: "Settled", units: plan.units, content: false, evidence: evidence("observed", "mined") }
+        : { _tag: "Unknown", content: false, evidence: evidence("presumed", "?"), next: { _tag: "reconcile" } })
 })
 
 const failing = (request: HttpClientRequest.HttpClientRequest, code: string) =>
@@ -134,6 +134,11 @@ const merchantOf = (scene: Ref.Ref<World>) =>
       events: [...it.events, "presented"],
       presented: [...it.presented, credential]
     }))
+    if (merchant === "takes at once and works for long") {
+      yield* Ref.update(scene, (it) => ({ ...it, mined: [...it.mined, credential] }))
+      yield* Effect.sleep("10 minutes")
+    }
+    if (merchant === "hangs") return yield* Effect.never
     if (merchant === "cuts") return yield* failing(request, "ECONNRESET")
     return merchant === "fails" ? respond(500, {}) : respond(200, { bought: true })
   }))
@@ -144,6 +149,7 @@ const layerOf = (start: Partial<World> = {}) => {
     Ref.make<World>({
       chain: "mines",
       merchant: "sells",
+      sentBy: "payer",
       mined: [],
       signed: 0,
       presented: [],
@@ -177,7 +183,7 @@ const post = Effect.flatMap(
 const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(effect)
-    for (let step = 0; step < 100 && fiber.pollUnsafe() === undefined; step++) yield* TestClock.adjust("1 second")
+    for (let step = 0; step < 1_000 && fiber.pollUnsafe() === undefined; step++) yield* TestClock.adjust("1 second")
     return yield* Fiber.join(fiber)
   })
 
@@ -308,6 +314,7 @@ describe("a payment that its payer broadcasts", () => {
         Ref.make<World>({
           chain: "mines",
           merchant: "sells",
+          sentBy: "payer",
           mined: [],
           signed: 0,
           presented: [],
@@ -316,4 +323,19 @@ describe("a payment that its payer broadcasts", () => {
         })
       )))
     )))
+})
+
+describe("an answer that takes its time", () => {
+  it.effect("is waited for as long as it takes, once the money has moved", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* outcome(buy), "content")
+      assert.strictEqual((yield* world).signed, 1)
+      assert.deepStrictEqual((yield* authorizations).map(({ state }) => state), ["settled"])
+    }).pipe(Effect.provide(layerOf({ sentBy: "merchant", merchant: "takes at once and works for long" }))))
+
+  it.effect("is waited for no longer than the money can be taken, where it was not", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* outcome(buy), "PaymentUncertain (unknown)")
+      assert.strictEqual((yield* world).signed, 1)
+    }).pipe(Effect.provide(layerOf({ sentBy: "merchant", merchant: "hangs" }))))
 })

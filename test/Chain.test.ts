@@ -6,6 +6,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { TestClock } from "effect/testing"
 import * as Tracer from "effect/Tracer"
@@ -113,6 +114,130 @@ describe("Chain", () => {
         ])
         assert.deepStrictEqual(node.calls.filter((method) => method === "eth_chainId").length, 1)
       }))
+  })
+
+  describe("a transaction", () => {
+    const receipt = {
+      transactionHash: hash,
+      blockNumber: "0x10",
+      status: "0x1",
+      gasUsed: "0xc350",
+      effectiveGasPrice: "0x3b9aca00",
+      logs: [log, { ...log, removed: true }]
+    }
+    const unknown = { error: { code: -32601, message: "unknown method" } }
+    const refused = { error: { code: -32003, message: "already imported" } }
+
+    it.effect("has a receipt once it is mined, which says whether it was carried out", () => {
+      const replies: Array<unknown> = [receipt, { ...receipt, status: "0x0" }, null]
+      const node = scripted((method) =>
+        method === "eth_getTransactionReceipt" ? { result: replies.shift() } : { result: null }
+      )
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          const mined = yield* rpc.receipt(hash)
+          assert.isTrue(Option.isSome(mined))
+          if (Option.isNone(mined)) return
+          const { logs, ...rest } = mined.value
+          assert.deepStrictEqual(rest, {
+            transactionHash: hash,
+            blockNumber: 16n,
+            succeeded: true,
+            gasUsed: 50_000n,
+            effectiveGasPrice: 1_000_000_000n
+          })
+          assert.strictEqual(logs.length, 1)
+          assert.isFalse(Option.getOrThrow(yield* rpc.receipt(hash)).succeeded)
+          assert.isTrue(Option.isNone(yield* rpc.receipt(hash)))
+        }))
+    })
+
+    it.effect("has limits, where the node knows it", () => {
+      const replies: Array<unknown> = [
+        { hash, gas: "0x5208", maxFeePerGas: "0x64", from: address },
+        { hash, gas: "0x5208", maxFeePerGas: null },
+        null
+      ]
+      const node = scripted(() => ({ result: replies.shift() }))
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* rpc.limits(hash), Option.some({ gas: 21_000n, maxFeePerGas: 100n }))
+          assert.deepStrictEqual(yield* rpc.limits(hash), Option.some({ gas: 21_000n, maxFeePerGas: undefined }))
+          assert.isTrue(Option.isNone(yield* rpc.limits(hash)))
+        }))
+    })
+
+    it.effect("is estimated; a node that cannot is no failure, a transaction that would fail is one", () => {
+      const replies: Array<Reply> = [{ result: "0xc350" }, unknown, { error: { code: 3, message: "reverted" } }]
+      const node = scripted(() => replies.shift() ?? "refused")
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* rpc.estimateGas({ from: address }), Option.some(50_000n))
+          assert.isTrue(Option.isNone(yield* rpc.estimateGas({ from: address })))
+          const error = yield* Effect.flip(rpc.estimateGas({ from: address }))
+          assert.include(error.message, "JSON-RPC error 3")
+        }))
+    })
+
+    it.effect("is sent to a node that waits until it is mined", () => {
+      const node = scripted((method, [signed]) => {
+        assert.strictEqual(signed, "0x76")
+        return method === "eth_sendRawTransactionSync" ? { result: receipt } : unknown
+      })
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          assert.isTrue(Option.getOrThrow(yield* rpc.send("0x76")).succeeded)
+        }))
+    })
+
+    it.effect("is sent to a node that does not wait, which is asked for that once", () => {
+      const node = scripted((method) => method === "eth_sendRawTransaction" ? { result: hash } : unknown)
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          assert.isTrue(Option.isNone(yield* rpc.send("0x76")))
+          assert.isTrue(Option.isNone(yield* rpc.send("0x76")))
+          assert.deepStrictEqual(node.calls, [
+            "eth_chainId",
+            "eth_sendRawTransactionSync",
+            "eth_sendRawTransaction",
+            "eth_sendRawTransaction"
+          ])
+        }))
+    })
+
+    it.effect("is sent without waiting where a node fails at that, and with it again the next time", () => {
+      const node = scripted((method) =>
+        method === "eth_sendRawTransaction" ? { result: hash } : { error: { code: -32603, message: "internal error" } }
+      )
+      return withNode(node, (rpc) =>
+        Effect.gen(function*() {
+          assert.isTrue(Option.isNone(yield* rpc.send("0x76")))
+          assert.isTrue(Option.isNone(yield* rpc.send("0x76")))
+          assert.strictEqual(node.calls.filter((method) => method === "eth_sendRawTransactionSync").length, 2)
+        }))
+    })
+
+    it.effect("is not sent to a node of another chain, and a refusal is told", () => {
+      const node = scripted(() => refused, 1)
+      const other = scripted(() => refused)
+      return Effect.gen(function*() {
+        const error = yield* withNode(node, (rpc) => Effect.flip(rpc.send("0x76")))
+        assert.include(error.message, "eip155:1")
+        assert.deepStrictEqual(node.calls, ["eth_chainId"])
+        assert.include((yield* withNode(other, (rpc) => Effect.flip(rpc.send("0x76")))).message, "-32003")
+      })
+    })
+
+    it.effect("costs at least the base fee of a block, where the chain has one", () => {
+      const block = { number: "0x1f", timestamp: "0x65" }
+      const replies: Array<unknown> = [{ ...block, baseFeePerGas: "0x64" }, { ...block, baseFeePerGas: null }, block]
+      return withNode(scripted(() => ({ result: replies.shift() })), (rpc) =>
+        Effect.gen(function*() {
+          assert.strictEqual((yield* rpc.block("latest")).baseFeePerGas, 100n)
+          assert.isUndefined((yield* rpc.block("latest")).baseFeePerGas)
+          assert.isUndefined((yield* rpc.block("latest")).baseFeePerGas)
+        }))
+    })
   })
 
   describe("the chain id", () => {

@@ -113,6 +113,17 @@ describe("screen", () => {
   })
 
   describe("payee", () => {
+    it("who gets a part must be allowed like who gets the rest", () => {
+      const other = `0x${"ab".repeat(20)}`
+      const parts = (...alsoPays: ReadonlyArray<string>) => ({ offer: { alsoPays } })
+      assert.strictEqual(screen({}, parts(other)), "")
+      assert.strictEqual(screen({ allowPayees: [payee, other.toUpperCase().replace("0X", "0x")] }, parts(other)), "")
+      assert.strictEqual(screen({ allowPayees: [payee] }, parts(other)), "payee")
+      assert.strictEqual(screen({ allowPayees: [payee, other] }, parts(other, `0x${"ac".repeat(20)}`)), "payee")
+      assert.strictEqual(screen({}, parts(other, `0x${"0".repeat(40)}`)), "payee")
+      assert.strictEqual(screen({}, parts(question.payer.toLowerCase())), "payee")
+    })
+
     it("is not the zero address, not the payer in any case, and not nobody", () => {
       assert.strictEqual(screen({}, { offer: { payee: `0x${"0".repeat(40)}` } }), "payee")
       assert.strictEqual(screen({}, { offer: { payee: question.payer.toLowerCase() } }), "payee")

@@ -71,3 +71,51 @@ describe("PurchaseKey", () => {
     assert.match(header("authorization", "Bearer SECRET")!, /^0x[0-9a-f]{64}$/)
   })
 })
+
+describe("PurchaseKey of a call", () => {
+  const call = (
+    params: { readonly [name: string]: unknown },
+    agent = "agent",
+    origin = "mcp://a",
+    method = "tools/call"
+  ) => PurchaseKey.ofCall(agent, origin, method, params)
+  const params = { name: "search", arguments: { a: 1, b: [{ c: null, d: "x" }] } }
+
+  it("is the same for equal calls, in whatever order their arguments are written", () => {
+    assert.strictEqual(call(params), call({ arguments: { b: [{ d: "x", c: null }], a: 1 }, name: "search" }))
+    assert.strictEqual(call({ name: "a" }), call({ name: "a", arguments: undefined }))
+  })
+
+  it("differs by agent, server, method, name and arguments", () => {
+    const keys = [
+      call(params),
+      call(params, "other"),
+      call(params, "agent", "mcp://b"),
+      call(params, "agent", "mcp://a", "prompts/get"),
+      call({ ...params, name: "other" }),
+      call({ ...params, arguments: { a: 1 } }),
+      call({ ...params, arguments: { ...params.arguments, a: "1" } }),
+      call({ ...params, arguments: { ...params.arguments, b: [{ c: null }, { d: "x" }] } })
+    ]
+    assert.strictEqual(new Set(keys).size, keys.length)
+  })
+
+  it("differs by what metadata selects, and not by what passes by", () => {
+    const passing = { progressToken: 1, traceparent: "00-1", "io.modelcontextprotocol/clientInfo": { name: "a" } }
+    assert.strictEqual(call({ ...params, _meta: passing }), call(params))
+    assert.notStrictEqual(call({ ...params, _meta: { tenant: "a" } }), call(params))
+  })
+
+  it("knows arguments that are nested too deeply to be read", () => {
+    const deep: unknown = JSON.parse("[".repeat(100) + "]".repeat(100))
+    assert.strictEqual(call({ deep }), call({ deep }))
+    assert.notStrictEqual(call({ deep }), call({ deep: [deep] }))
+  })
+
+  it("is none for what cannot be written", () => {
+    const circle: Array<unknown> = []
+    circle.push(circle)
+    assert.isUndefined(call({ circle }))
+    assert.isUndefined(call({ a: 1n }))
+  })
+})

@@ -11,8 +11,8 @@ import manifest from "../package.json" with { type: "json" }
 /** From the ground to the roof: a file imports what stands above it here, and never what stands below. */
 const order = [
   "Asset Amount Offer PaymentError wire/",
-  "Demand ResponseBody Sent Transport Chain Wallet Policy Budget Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
-  "Fit Choice Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient",
+  "Demand ResponseBody Sent Transport chain/ Chain Wallet Policy Budget Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
+  "Fit Challenges Choice Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient",
   "PayingMcp Discovery",
   "rails/ Agent index sql/ merchant/ testing/ promise/ mcp/ cli/"
 ].flatMap((floor) => floor.split(" "))

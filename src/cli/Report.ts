@@ -86,7 +86,10 @@ const httpMessage = (error: HttpClientError): string => {
   const because = code === undefined || !/^[A-Z0-9_]{1,60}$/.test(code) ? "" : ` (${code})`
   switch (error.reason._tag) {
     case "TransportError":
-      return `No answer came from ${where(error)}${because}`
+      return code === "UND_ERR_HEADERS_OVERFLOW"
+        ? `The answer of ${where(error)} has longer headers than Node reads. ` +
+          `Set NODE_OPTIONS=--max-http-header-size=65536 and ask again`
+        : `No answer came from ${where(error)}${because}`
     case "InvalidUrlError":
       return `${where(error)} redirects to where it must not be followed`
     case "EncodeError":

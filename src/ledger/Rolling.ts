@@ -81,9 +81,11 @@ export class Rolling {
   /** What counts in the window that ends now. */
   within(now: number, windowMillis: number): bigint {
     let sum = 0n
+    const edge = now - windowMillis
     for (let at = this.all.length - 1; at >= 0; at--) {
       const bucket = this.all[at]!
-      if (end(bucket) <= now - windowMillis) break
+      // It is as long as it will be when the next amount is counted: what has left a window never comes back into it.
+      if (end(bucket) <= edge && end(bucketAt(bucket.start, now, bucket.size)) <= edge) break
       sum += bucket.amount
     }
     return sum

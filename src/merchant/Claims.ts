@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /**
@@ -92,3 +93,49 @@ export const memory: Effect.Effect<Claims> = Effect.sync(() => {
       })
   }
 })
+
+/**
+ * Where the ways of a paywall keep their claims unless they are told otherwise. A paywall gives all of its ways the same
+ * ones, so that nothing that its chain takes once is sold by two of them.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Default: Context.Reference<Effect.Effect<Claims>> = Context.Reference<Effect.Effect<Claims>>(
+  "effect-mpp/merchant/Claims/Default",
+  { defaultValue: () => memory }
+)
+
+/**
+ * A payment with several names, all of which must be found alike: a challenge and what answers it, say. Whoever takes it
+ * has all of them; where one is taken, or belongs to another payment, none of them is.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const together = (
+  claims: Claims,
+  names: ReadonlyArray<string>
+): {
+  readonly take: (until: number) => Effect.Effect<Found>
+  readonly leave: (left: Left) => Effect.Effect<void>
+} => {
+  const giveBack = (taken: ReadonlyArray<string>, found: Found) =>
+    Effect.forEach(taken, (name) => claims.leave(name, found === "owed" ? "owed" : "free"), { discard: true })
+  return {
+    take: Effect.fnUntraced(function*(until) {
+      let all: Found | undefined
+      for (const [at, name] of names.entries()) {
+        const found = yield* claims.take(name, until)
+        all ??= found
+        if (found !== all || found === "taken") {
+          if (found !== "taken") yield* giveBack([name], found)
+          yield* giveBack(names.slice(0, at), all)
+          return "taken"
+        }
+      }
+      return all ?? "fresh"
+    }),
+    leave: (left) => Effect.forEach(names, (name) => claims.leave(name, left), { discard: true })
+  }
+}

@@ -1,5 +1,6 @@
 /**
- * Sells routes of an `HttpRouter`, by token sessions, by x402, or by both on the same route.
+ * Sells routes of an `HttpRouter`: by charges on Tempo and on EVM chains, by token sessions, by x402, or by all of them on
+ * the same route.
  *
  * A handler that is piped through {@link sell} answers who has paid, and demands payment of everybody else. All other
  * routes of the router are untouched.
@@ -8,16 +9,47 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Headers from "effect/http/Headers"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { parseUsd } from "../Amount.ts"
 import { isLoopback } from "../Transport.ts"
 import * as Problem from "../wire/mpp/Problem.ts"
+import { Realm } from "../wire/Text.ts"
+import * as Claims from "./Claims.ts"
+import * as Presented from "./Presented.ts"
+import * as RequestBody from "./RequestBody.ts"
 import { Refused, type Sale, type Way } from "./Way.ts"
 
+export {
+  /**
+   * @category references
+   * @since 0.1.0
+   */
+  Paid,
+  /**
+   * @category references
+   * @since 0.1.0
+   */
+  type Payment
+} from "./ChargeWay.ts"
+export {
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  make as evm,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  type Options as EvmOptions
+} from "./EvmCharges.ts"
 export {
   /**
    * @category ways
@@ -30,6 +62,18 @@ export {
    */
   type Options as SessionsOptions
 } from "./SessionWay.ts"
+export {
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  make as tempo,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  type Options as TempoOptions
+} from "./TempoCharges.ts"
 export {
   /**
    * @category ways
@@ -59,11 +103,16 @@ export {
  * @since 0.1.0
  */
 export interface Terms {
-  /** US dollars, more than nothing: `"0.01"`. */
+  /**
+   * US dollars: `"0.01"`. For `"0"` nothing is taken, and who asks has to prove which account is theirs; {@link Paid} tells
+   * the handler. Charges on Tempo alone can ask for that.
+   */
   readonly price: string
   readonly description?: string | undefined
   /** The media type of what is sold. */
   readonly mimeType?: string | undefined
+  /** What your own books call what is sold: charges and their receipts carry it. */
+  readonly externalId?: string | undefined
 }
 
 /**
@@ -71,15 +120,25 @@ export interface Terms {
  * @since 0.1.0
  */
 export interface Options<Ways extends ReadonlyArray<Effect.Effect<Way, never, unknown>>> {
-  /** How to pay, the preferred way first: {@link sessions}, {@link x402}. */
+  /** How to pay, the preferred way first: {@link tempo}, {@link evm}, {@link sessions}, {@link x402}. */
   readonly ways: Ways
   /**
    * The public origin: `https://api.example.com`. What a token is good for depends on it, so it is never taken from a
-   * request, except on this machine.
+   * request, except on this machine. Charges are not offered over plain http, except on this machine.
    */
   readonly origin?: string | undefined
   /** The realm of challenges (default: the origin's host). */
   readonly realm?: string | undefined
+  /**
+   * Where all ways keep their claims (default: the memory of this process). Merchants of several processes need claims that
+   * these share; claims that do not outlive a restart forget what was sold and what is owed.
+   */
+  readonly claims?: Effect.Effect<Claims.Claims> | undefined
+  /**
+   * Whether the routes need the `Authorization` field for something else. Charges are then paid in the field
+   * `Payment-Authorization`.
+   */
+  readonly requiresAuth?: boolean | undefined
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -96,11 +155,7 @@ export class Paywall extends Context.Service<Paywall, {
   /** Runs a handler for who has paid its price, which is in micro-dollars; answers everybody else. */
   readonly charge: <E, R>(
     handler: Effect.Effect<Response, E, R>,
-    terms: {
-      readonly priceUsd: bigint
-      readonly description: string | undefined
-      readonly mimeType: string | undefined
-    }
+    terms: Pick<Sale, "priceUsd" | "description" | "mimeType" | "externalId">
   ) => Effect.Effect<Response, E, R | HttpServerRequest.HttpServerRequest>
 }>()("effect-mpp/merchant/Paywall") {}
 
@@ -110,17 +165,14 @@ const originOf = (request: HttpServerRequest.HttpServerRequest): Option.Option<s
     Option.map(({ origin }) => origin)
   )
 
-const misconfigured = HttpServerResponse.jsonUnsafe(
-  Problem.toJson({
-    code: "internal-payment-error",
-    title: "Internal Server Error",
-    status: 500,
-    detail: "The paywall was not told its origin"
-  }),
-  { status: 500, contentType: "application/problem+json" }
-)
+const misconfigured = (detail: string) =>
+  HttpServerResponse.jsonUnsafe(
+    Problem.toJson({ code: "internal-payment-error", title: "Internal Server Error", status: 500, detail }),
+    { status: 500, contentType: "application/problem+json" }
+  )
 
 const titles: { readonly [status: number]: string | undefined } = {
+  400: "Bad Request",
   401: "Unauthorized",
   402: "Payment Required",
   502: "Bad Gateway",
@@ -135,83 +187,109 @@ const unpaid = new Refused({
   demands: true
 })
 
+/** One answer for all protocols: each finds its own header, and version 1 of x402 its members in the problem's body. */
+const answer = Effect.fnUntraced(function*(
+  ways: ReadonlyArray<Way>,
+  sale: Sale,
+  refused: Refused,
+  headers: Headers.Headers
+) {
+  const { code, detail, error = code, status } = refused
+  const demands = refused.demands ? yield* Effect.forEach(ways, (way) => way.demand(sale, error)) : []
+  const challenges = Presented.preferred(demands.flatMap((demand) => demand.challenges), headers)
+  const body = Object.assign(
+    {},
+    Problem.toJson({ code, title: titles[status] ?? "", status, detail }),
+    { error, protocols_supported: [...new Set(ways.map(({ protocol }) => protocol))] },
+    ...demands.map(({ members }) => members)
+  )
+  return HttpServerResponse.jsonUnsafe(body, {
+    status,
+    contentType: "application/problem+json",
+    headers: Object.assign(
+      { "cache-control": "no-store" },
+      challenges.length === 0 ? {} : { "www-authenticate": challenges.map(({ value }) => value).join(", ") },
+      refused.headers,
+      ...demands.map(({ headers }) => headers)
+    )
+  })
+})
+
 const make = Effect.fnUntraced(function*<R>(
   options: Options<ReadonlyArray<Effect.Effect<Way, never, R>>>
 ): Effect.fn.Return<Paywall["Service"], never, R> {
-  const ways = yield* Effect.all(options.ways)
-  const protocols = [...new Set(ways.map(({ protocol }) => protocol))]
-
-  /** One answer for all protocols: each finds its own header, and version 1 of x402 its members in the problem's body. */
-  const refuse = Effect.fnUntraced(function*(sale: Sale, refused: Refused) {
-    const { code, detail, error = code, status } = refused
-    const demands = refused.demands ? yield* Effect.forEach(ways, (way) => way.demand(sale, error)) : []
-    const body = Object.assign(
-      {},
-      Problem.toJson({ code, title: titles[status] ?? "", status, detail }),
-      { error, protocols_supported: protocols },
-      ...demands.map(({ members }) => members)
-    )
-    return HttpServerResponse.jsonUnsafe(body, {
-      status,
-      contentType: "application/problem+json",
-      headers: Object.assign(
-        { "cache-control": "no-store" },
-        refused.headers,
-        ...demands.map(({ headers }) => headers)
-      )
-    })
-  })
+  const claims = yield* options.claims ?? Claims.memory
+  const ways = yield* Effect.provideService(Effect.all(options.ways), Claims.Default, Effect.succeed(claims))
+  const credentialHeader = options.requiresAuth === true ? "Payment-Authorization" : undefined
 
   const saleOf = (request: HttpServerRequest.HttpServerRequest, origin: string) => ({
     origin,
     realm: options.realm ?? new URL(origin).host,
-    resource: `${origin}${URL.parse(request.originalUrl, origin)?.pathname ?? "/"}`
+    method: request.method,
+    resource: `${origin}${URL.parse(request.originalUrl, origin)?.pathname ?? "/"}`,
+    credentialHeader
   })
 
   return Paywall.of({
     charge: Effect.fn("Paywall.charge")(function*(handler, terms) {
       const request = yield* HttpServerRequest.HttpServerRequest
       const origin = Option.orElse(Option.fromUndefinedOr(options.origin), () => originOf(request))
-      if (Option.isNone(origin)) return misconfigured
-      const sale = { ...saleOf(request, origin.value), ...terms }
-      for (const way of ways) {
-        const serve = way.presented(sale, request.headers)
+      if (Option.isNone(origin)) return misconfigured("The paywall was not told its origin")
+      const body = yield* RequestBody.make(request)
+      const sale: Sale = { ...saleOf(request, origin.value), ...terms, body: body.bytes }
+      const selling = ways.filter((way) => way.sells(sale))
+      if (selling.length === 0) return misconfigured("No way to pay is for this price and this origin")
+      const refuse = (refused: Refused) => answer(selling, sale, refused, request.headers)
+      const presented = Presented.read(request.headers)
+      if (Result.isFailure(presented)) return yield* refuse(presented.failure)
+      for (const way of selling) {
+        const serve = way.presented(sale, presented.success)
         if (Option.isSome(serve)) {
           return yield* Effect.catchIf(
-            serve.value(handler),
+            serve.value(body.after(handler)),
             (error) => error instanceof Refused,
-            (refused) => refuse(sale, refused)
+            refuse
           )
         }
       }
-      return yield* refuse(sale, unpaid)
+      const { credential } = presented.success
+      const isOfThese = credential !== undefined && selling.some(({ protocol }) => protocol === "mpp")
+      return yield* refuse(isOfThese ? Presented.unusable(credential) : unpaid)
     })
   })
 })
 
+/** Ids of challenges are bound to text whose parts are joined by a bar. */
+const isRealm = Schema.is(Realm.check(Schema.isPattern(/^[^|]*$/)))
+
 /**
- * A paywall that sells in the given ways.
+ * A paywall that sells in the given ways. Throws a `RangeError` at once if the realm is none.
  *
- * **Example** (Two ways to pay for one route)
+ * **Example** (Every way to pay for one route)
  *
  * ```ts
+ * import * as Config from "effect/Config"
+ * import * as Effect from "effect/Effect"
  * import * as HttpRouter from "effect/http/HttpRouter"
  * import * as HttpServerResponse from "effect/http/HttpServerResponse"
  * import * as Layer from "effect/Layer"
  * import * as Asset from "effect-mpp/Asset"
  * import * as Paywall from "effect-mpp/merchant/Paywall"
  *
- * const usdc = Asset.known.filter(({ network, symbol }) => network === "eip155:8453" && symbol === "USDC")
+ * const payTo = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+ * const on = (network: string) =>
+ *   Asset.known.filter((asset) => asset.network === network).map((asset) => ({ asset, payTo }))
  *
- * const PaywallLive = Paywall.layer({
- *   origin: "https://api.example.com",
- *   ways: [
- *     Paywall.sessions(),
- *     Paywall.x402({
- *       accepts: usdc.map((asset) => ({ asset, payTo: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8" }))
- *     })
- *   ]
- * })
+ * const PaywallLive = Layer.unwrap(Effect.map(Config.Redacted("CHALLENGE_SECRET"), (secret) =>
+ *   Paywall.layer({
+ *     origin: "https://api.example.com",
+ *     ways: [
+ *       Paywall.tempo({ secret, accepts: on("eip155:4217") }),
+ *       Paywall.evm({ secret, accepts: on("eip155:8453") }),
+ *       Paywall.sessions(),
+ *       Paywall.x402({ accepts: on("eip155:8453") })
+ *     ]
+ *   })))
  *
  * const Routes = Layer.mergeAll(
  *   HttpRouter.add("GET", "/health", HttpServerResponse.text("ok")),
@@ -226,24 +304,27 @@ const make = Effect.fnUntraced(function*<R>(
  */
 export const layer = <const Ways extends ReadonlyArray<Effect.Effect<Way, never, unknown>>>(
   options: Options<Ways>
-): Layer.Layer<Paywall, never, Effect.Services<Ways[number]>> =>
+): Layer.Layer<Paywall, never, Effect.Services<Ways[number]>> => {
+  if (options.realm !== undefined && !isRealm(options.realm)) throw new RangeError("Expected a realm without a bar")
   // the elements' own services, which a tuple's type keeps and an array's would widen
-  Layer.effect(
+  return Layer.effect(
     Paywall,
     make(options as Options<ReadonlyArray<Effect.Effect<Way, never, Effect.Services<Ways[number]>>>>)
   )
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Selling
 // ---------------------------------------------------------------------------------------------------------------------
 
-const priced = ({ description, mimeType, price }: Terms) => ({
+const priced = ({ description, externalId, mimeType, price }: Terms) => ({
   priceUsd: Option.getOrThrowWith(
-    Option.filter(parseUsd(price), (usd) => usd > 0n),
+    parseUsd(price),
     () => new RangeError(`Expected a price in US dollars such as "0.01", got "${price}"`)
   ),
   description,
-  mimeType
+  mimeType,
+  externalId
 })
 
 /**

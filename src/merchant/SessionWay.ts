@@ -11,7 +11,6 @@ import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import * as Credential from "../wire/mpp/Credential.ts"
 import * as Receipt from "../wire/mpp/Receipt.ts"
 import * as SeedChallenge from "../wire/mpp/SeedChallenge.ts"
 import { type Debited, type DebitRefused, SessionAuthority } from "./SessionAuthority.ts"
@@ -34,6 +33,10 @@ export interface Options {
  * A token is debited before the handler runs, because nothing is known of it before that. What the handler then answers,
  * an error included, carries the receipt.
  *
+ * Beside charges, its challenge stands in the same field as theirs, and there are clients that give up on the whole field
+ * where one challenge is not of the standard. A client that says by `Accept-Payment` what it can use is shown this one only
+ * if that fits `token/session`.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -53,30 +56,25 @@ export const make = Effect.fnUntraced(
 
     return {
       protocol: "mpp",
+      sells: ({ priceUsd }) => priceUsd > 0n,
       demand: (sale) =>
         Effect.map(random.randomBytes(16), (bytes) => ({
-          headers: {
-            "www-authenticate": SeedChallenge.format({
+          challenges: [{
+            method: "token",
+            intent: "session",
+            value: SeedChallenge.format({
               id: `ch_${Base64Url.encode(bytes)}`,
               realm: sale.realm,
               resource: sale.resource,
               priceUsdc: sale.priceUsd,
               ...(options.endpoint === undefined ? {} : { sessionEndpoint: options.endpoint })
             })
-          },
+          }],
+          headers: {},
           members: {}
         })),
-      presented: (sale, { authorization = "" }) =>
-        Option.map(Credential.parse(authorization), (presented): Serve => {
-          switch (presented._tag) {
-            case "Token":
-              return serve(sale, presented.token)
-            case "Standard":
-              return () => Effect.fail(malformed("a credential for another challenge than a session's"))
-            case "Malformed":
-              return () => Effect.fail(malformed(presented.why))
-          }
-        })
+      presented: (sale, { credential }) =>
+        credential?._tag === "Token" ? Option.some(serve(sale, credential.token)) : Option.none()
     }
   }
 )
@@ -88,14 +86,6 @@ const attachReceipt = ({ amountUsd, remainingUsd, sessionId }: Debited) =>
       "cache-control": response.headers["cache-control"] ?? "private"
     }))
   )
-
-const malformed = (why: string) =>
-  new Refused({
-    status: 402,
-    code: "malformed-credential",
-    detail: `The credential cannot be read: ${why}`,
-    demands: true
-  })
 
 /** A session that has ended is said with 401, so that it is renewed; a limit that is used up with 402. */
 const refusalOf = ({ message, why }: DebitRefused): Refused => {

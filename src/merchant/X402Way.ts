@@ -15,7 +15,6 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { usdDecimals } from "../Amount.ts"
 import type { Asset } from "../Asset.ts"
 import { cleanText } from "../Offer.ts"
 import * as Json from "../wire/Json.ts"
@@ -33,7 +32,8 @@ import {
   submissionV1,
   submissionV2
 } from "./Facilitator.ts"
-import { Refused, type Sale, type Serve, type Way } from "./Way.ts"
+import * as Settling from "./Settling.ts"
+import { Refused, type Sale, type Serve, unitsOf, type Way } from "./Way.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Models
@@ -64,7 +64,7 @@ export interface Options {
   /** `authorization` settles after the handler, `upfront` before it (default `authorization`). */
   readonly flow?: "authorization" | "upfront" | undefined
   /**
-   * Where claims are kept (default: the memory of this process).
+   * Where claims are kept (default: where the paywall keeps them, which is the memory of this process).
    *
    * What is sold once is known from its claim and from the facilitator: a payment that is seen for the first time must
    * verify, and one that was settled before does not. A merchant of several processes needs {@link Claims.Claims} that
@@ -90,13 +90,6 @@ interface Presented {
 // ---------------------------------------------------------------------------------------------------------------------
 // What is asked for
 // ---------------------------------------------------------------------------------------------------------------------
-
-const unitsOf = ({ decimals }: Asset, usd: bigint): bigint => {
-  const excess = decimals - usdDecimals
-  if (excess >= 0) return usd * 10n ** BigInt(excess)
-  const divisor = 10n ** BigInt(-excess)
-  return (usd + divisor - 1n) / divisor
-}
 
 const requirementsOf = (options: Options, sale: Sale) => {
   const { accepts, flow = "authorization", maxTimeoutSeconds = 60, versions = [1, 2] } = options
@@ -151,7 +144,7 @@ const identify = (payload: Schema.JsonObject, network: string, asset: string) =>
     onNone: () => Result.fail(undecodable()),
     onSome: ({ authorization: { from, nonce, validBefore } }) =>
       Result.succeed({
-        key: [network, asset, from, nonce].join("/").toLowerCase(),
+        key: Settling.nameOf({ network, asset, from, nonce }),
         validUntil: Math.min(Number(validBefore) * 1000, Number.MAX_SAFE_INTEGER)
       })
   })
@@ -232,8 +225,6 @@ const uncertain = (headers: { readonly [name: string]: string }) =>
 
 const presentedBefore = () => refuse("invalid_exact_evm_nonce_already_used", "The payment was presented before")
 
-const isPending = ({ errorReason, success }: Settlement) => !success && errorReason === "settlement_pending"
-
 /**
  * A way to sell by x402.
  *
@@ -242,7 +233,7 @@ const isPending = ({ errorReason, success }: Settlement) => !success && errorRea
  */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Way, never, Facilitator> {
   const facilitator = yield* Facilitator
-  const claims = yield* options.claims ?? Claims.memory
+  const claims = yield* options.claims ?? (yield* Claims.Default)
   const accepts = options.accepts.filter(({ asset }) => asset.domain !== undefined)
 
   const verify = (submission: Submission): Effect.Effect<void, Refused> =>
@@ -251,17 +242,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return isValid ? Effect.void : Effect.fail(refuse(reason, `The payment does not verify: ${reason}`))
     })
 
-  /** A settlement that is under way is asked for once more, as its payer would have to do. */
-  const settle = (submission: Submission) =>
-    facilitator.settle(submission).pipe(
-      Effect.filterOrElse((settlement) => !isPending(settlement), () => facilitator.settle(submission)),
-      Effect.catchTag("SettlementUnknown", () => facilitator.settle(submission))
-    )
-
   /** What a settlement leaves of the claim is written before anything else happens. */
   const take = (presented: Presented, otherwise: Claims.Left): Effect.Effect<Settlement, Refused> => {
     const leave = (left: Claims.Left) => claims.leave(presented.key, left)
-    return settle(presented.submission).pipe(
+    return Settling.settle(facilitator, presented.submission).pipe(
       Effect.catchTags({
         FacilitatorUnavailable: (error) => Effect.andThen(leave(otherwise), Effect.fail(unavailable(error))),
         SettlementUnknown: () => Effect.andThen(leave("owed"), Effect.fail(uncertain({})))
@@ -269,7 +253,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.flatMap((settlement) => {
         const receipt = receiptOf(presented, settlement)
         if (settlement.success) return Effect.succeed(settlement)
-        if (isPending(settlement)) return Effect.andThen(leave("owed"), Effect.fail(uncertain(receipt)))
+        if (Settling.isPending(settlement)) return Effect.andThen(leave("owed"), Effect.fail(uncertain(receipt)))
         const reason = cleanText(settlement.errorReason ?? "unexpected_settle_error")
         return Effect.andThen(
           leave(otherwise),
@@ -346,6 +330,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   return {
     protocol: "x402",
+    sells: ({ priceUsd }) => priceUsd > 0n,
     demand: (sale, error) =>
       Effect.sync(() => {
         const { v1, v2 } = requirementsOf({ ...options, accepts }, sale)
@@ -355,13 +340,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
           ...(sale.mimeType === undefined ? {} : { mimeType: sale.mimeType })
         }
         return {
+          challenges: [],
           headers: v2.length === 0
             ? {}
             : { [V2.requiredHeader]: V2.encodeHeader({ resource, accepts: v2, error }) },
           members: v1.length === 0 ? {} : V1.toJson({ error, accepts: v1 })
         }
       }),
-    presented: (sale, headers) =>
+    presented: (sale, { headers }) =>
       Option.map(
         read(headers, requirementsOf({ ...options, accepts }, sale)),
         Result.match({

@@ -10,26 +10,23 @@
 import * as Array from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import * as Number from "effect/Number"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Address, zeroAddress } from "viem"
-import { getAddress, isAddress, sha256, stringToHex } from "viem/utils"
-import * as Asset from "../Asset.ts"
-import * as Chain from "../Chain.ts"
+import { sha256, stringToHex } from "viem/utils"
+import type * as Asset from "../Asset.ts"
+import type * as Chain from "../Chain.ts"
 import type { Offer } from "../Offer.ts"
-import { PolicyDenied, WalletError } from "../PaymentError.ts"
+import { PolicyDenied } from "../PaymentError.ts"
 import * as Policy from "../Policy.ts"
 import * as Rails from "../Rails.ts"
-import { Wallet } from "../Wallet.ts"
+import type { Wallet } from "../Wallet.ts"
 import * as Json from "../wire/Json.ts"
 import * as Envelope from "../wire/x402/Envelope.ts"
 import * as Eip3009 from "./Eip3009.ts"
+import * as Eip3009Payer from "./Eip3009Payer.ts"
 import { judge } from "./ExactEvmVerdict.ts"
 
 /**
@@ -44,21 +41,7 @@ export const name = "x402/exact"
  * @category models
  * @since 0.1.0
  */
-export interface Options {
-  /** The networks to pay on, in CAIP-2; by default every `eip155` network of the asset table. */
-  readonly networks?: ReadonlyArray<string> | undefined
-  /**
-   * The longest time for which an authorisation is signed, however patient the merchant is. Default: one minute; the
-   * policy's {@link Policy.maxValiditySeconds} at most.
-   */
-  readonly maxValidity?: Duration.Input | undefined
-  /**
-   * Whether a wallet with code (EIP-7702) is refused: whether its signature holds depends on that code. It is asked for
-   * once per network, before the first signature, where an RPC is configured; a node that does not answer in two seconds
-   * does not hold a payment up. Default: true.
-   */
-  readonly checkCode?: boolean | undefined
-}
+export type Options = Eip3009Payer.Options
 
 /** A demand's parts that are sent back are left out above this length, in characters, as the protocol allows. */
 const maxEcho = 4096
@@ -103,55 +86,26 @@ const isShort = (value: Schema.Json) => JSON.stringify(value).length <= maxEcho
 const isSame = (value: Schema.Json | undefined, address: string) =>
   typeof value === "string" && value.toLowerCase() === address.toLowerCase()
 
-interface Terms {
-  readonly asset: Asset.Asset
-  readonly domain: Eip3009.Domain
-  readonly payee: Address
+interface Terms extends Eip3009Payer.Terms {
   readonly validity: number
   readonly envelopes: Array.NonEmptyReadonlyArray<Envelope.Envelope>
 }
 
 /** Reads the terms of an offer, all of them checked. */
-const termsOf = (config: {
-  readonly table: Asset.AssetTable
-  readonly payer: Address
-  readonly networks: ReadonlySet<string> | undefined
-  readonly maxValidity: number
-}) =>
-(offer: Offer): Result.Result<Terms, Rails.Unaccepted> => {
-  const refuse = (why: string, rule?: string) => Result.fail(rule === undefined ? { why } : { why, rule })
+const termsOf = (payer: Eip3009Payer.Payer) => (offer: Offer): Result.Result<Terms, Rails.Unaccepted> => {
+  const refuse = (why: string) => Result.fail({ why })
   if (offer.protocol !== "x402" || offer.method !== "exact") return refuse("not x402 exact")
-  if (!offer.network.startsWith("eip155:")) return refuse("not an EVM network")
-  if (config.networks !== undefined && !config.networks.has(offer.network)) {
-    return refuse("the network is not one of those that this rail pays on", "network")
-  }
-  const found = config.table.find(offer.network, offer.asset)
-  if (Option.isNone(found)) return refuse("the asset is not in our table")
-  const asset = found.value
-  const { chainId, domain } = asset
-  if (domain === undefined || chainId === undefined || !isAddress(asset.address)) {
-    return refuse("the asset takes no EIP-3009 transfers")
-  }
-  if (offer.units === 0n) return refuse("nothing is to be paid")
-  if (!isAddress(offer.payee)) return refuse("the payee is not an address")
-  const payee = getAddress(offer.payee)
-  if (payee === config.payer || payee === zeroAddress || payee === getAddress(asset.address)) {
-    return refuse("the payee is the payer, the zero address or the token")
-  }
-  // A facilitator needs six seconds itself. With less than this nothing could be resent.
-  if (offer.validitySeconds === undefined || offer.validitySeconds < Policy.minValiditySeconds) {
-    return refuse(`the merchant waits for less than ${Policy.minValiditySeconds} seconds`)
-  }
-  const demanded = Envelope.fromOffer(offer)
-  if (Option.isNone(demanded)) return refuse("the demand cannot be read")
-  const envelopes = demanded.value.filter((envelope) => misfit(envelope, offer, asset) === undefined)
-  if (!Array.isReadonlyArrayNonEmpty(envelopes)) return refuse(misfit(demanded.value[0], offer, asset) ?? "")
-  return Result.succeed({
-    asset,
-    domain: { ...domain, chainId, verifyingContract: asset.address },
-    payee,
-    validity: Math.min(offer.validitySeconds, config.maxValidity),
-    envelopes
+  return Result.flatMap(payer.terms(offer), (terms) => {
+    // A facilitator needs six seconds itself. With less than this nothing could be resent.
+    if (offer.validitySeconds === undefined || offer.validitySeconds < Policy.minValiditySeconds) {
+      return refuse(`the merchant waits for less than ${Policy.minValiditySeconds} seconds`)
+    }
+    const demanded = Envelope.fromOffer(offer)
+    if (Option.isNone(demanded)) return refuse("the demand cannot be read")
+    const envelopes = demanded.value.filter((envelope) => misfit(envelope, offer, terms.asset) === undefined)
+    return Array.isReadonlyArrayNonEmpty(envelopes)
+      ? Result.succeed({ ...terms, validity: Math.min(offer.validitySeconds, payer.maxValidity), envelopes })
+      : refuse(misfit(demanded.value[0], offer, terms.asset) ?? "")
   })
 }
 
@@ -160,13 +114,7 @@ const termsOf = (config: {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** The complete unsigned payment: what is signed, and the envelopes that the signature travels in. */
-const Data = Schema.Struct({
-  domain: Eip3009.Domain,
-  authorization: Eip3009.Authorization,
-  /** Seconds since the epoch. */
-  plannedAt: Schema.Natural,
-  envelopes: Schema.NonEmptyArray(Envelope.Envelope)
-})
+const Data = Schema.Struct({ ...Eip3009Payer.Message.fields, envelopes: Schema.NonEmptyArray(Envelope.Envelope) })
 
 const decodePlan = Schema.decodeUnknownOption(Data)
 const decodeData = remembering((plan: Rails.Plan) => decodePlan(plan.data))
@@ -198,19 +146,9 @@ const answering =
 // ---------------------------------------------------------------------------------------------------------------------
 
 const make = Effect.fnUntraced(function*(options: Options) {
-  const wallet = yield* Wallet
-  const chain = yield* Chain.Chain
   const random = yield* SecureRandom.SecureRandom
-  const payer = getAddress(wallet.address)
-  const terms = remembering(termsOf({
-    table: yield* Asset.Table,
-    payer,
-    networks: options.networks === undefined ? undefined : new Set(options.networks),
-    maxValidity: Number.clamp(
-      Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.maxValidity ?? "1 minute"))),
-      { minimum: Policy.minValiditySeconds, maximum: Policy.maxValiditySeconds }
-    )
-  }))
+  const payer = yield* Eip3009Payer.make(options)
+  const terms = remembering(termsOf(payer))
 
   const plan: Rails.Rail["plan"] = Effect.fn("ExactEvm.plan")(function*(offer, { purchase }) {
     const accepted = terms(offer)
@@ -221,7 +159,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const plannedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const validBefore = plannedAt + validity
     const authorization: Eip3009.Authorization = {
-      from: payer,
+      from: payer.address,
       to: payee,
       value: offer.units.toString(),
       validAfter: "0",
@@ -240,68 +178,36 @@ const make = Effect.fnUntraced(function*(options: Options) {
       network: asset.network,
       asset: asset.address,
       units: offer.units,
-      payer,
+      payer: payer.address,
       payee,
       spendableUntil: validBefore * 1000,
       data
     })
   })
 
-  const unusable = (detail: string) => new WalletError({ operation: "sign the payment", detail })
-
-  /** The networks on which the wallet is known to have no code. */
-  const plain = yield* Ref.make<ReadonlySet<string>>(new Set())
-  const refuseCode = Effect.fnUntraced(function*(network: string) {
-    const [node] = chain.nodes(network)
-    if (options.checkCode === false || node === undefined || (yield* Ref.get(plain)).has(network)) return
-    const code = yield* node.code(payer).pipe(Effect.timeoutOption("2 seconds"), Effect.orElseSucceed(Option.none))
-    if (Option.isNone(code)) return
-    if (code.value !== "0x") {
-      return yield* unusable(`${payer} has code on ${network}, so that its signatures may stop to hold`)
-    }
-    yield* Ref.update(plain, (networks) => new Set([...networks, network]))
-  })
-
   const sign: Rails.Rail["sign"] = Effect.fn("ExactEvm.sign")(function*(plan) {
     const data = decodeData(plan)
-    if (Option.isNone(data)) return yield* unusable("the plan is not one of this rail")
-    const { authorization, domain, envelopes } = data.value
-    if (authorization.from !== payer) return yield* unusable("the plan was made for another wallet")
-    if (authorization.value !== plan.units.toString() || authorization.to !== plan.payee) {
-      return yield* unusable("the plan contradicts itself")
-    }
-    yield* refuseCode(plan.network)
-    const signature = yield* wallet.signTypedData(Eip3009.typedData(domain, authorization))
+    if (Option.isNone(data)) return yield* Eip3009Payer.foreign.sign
+    const { authorization, envelopes } = data.value
+    const signature = yield* payer.sign(plan, data.value)
     return { envelopes: Array.map(envelopes, (envelope) => Envelope.seal(envelope, { signature, authorization })) }
   })
 
   const reconcile: Rails.Rail["reconcile"] = Effect.fn("ExactEvm.reconcile")(function*(plan) {
     const data = decodeData(plan)
-    if (Option.isNone(data)) return Eip3009.unknown("the plan is not one of this rail")
-    const { authorization, domain, plannedAt } = data.value
-    return yield* Eip3009.reconcile(chain.nodes(plan.network), {
-      token: domain.verifyingContract,
-      authorization,
-      plannedAt
-    })
+    return Option.isNone(data) ? Eip3009Payer.foreign.verdict : yield* payer.reconcile(plan, data.value)
   })
 
   const balance: NonNullable<Rails.Rail["balance"]> = Effect.fn("ExactEvm.balance")(function*(plan) {
     const data = decodeData(plan)
-    const [node] = chain.nodes(plan.network)
-    if (Option.isNone(data) || node === undefined) return Option.none()
-    const { authorization, domain } = data.value
-    return yield* Effect.timeoutOption(
-      Eip3009.balance(node, domain.verifyingContract, authorization.from),
-      "2 seconds"
-    )
+    return Option.isNone(data) ? Option.none() : yield* payer.balance(plan, data.value)
   })
 
   const rail: Rails.Rail = {
     name,
-    payer,
+    payer: payer.address,
     steps: 1,
-    repeats: wallet.resign !== "no",
+    repeats: payer.repeats,
     accepts: (offer) => Result.map(terms(offer), ({ asset }) => asset),
     plan,
     sign,

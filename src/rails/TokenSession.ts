@@ -240,6 +240,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
     name,
     payer: settings.endpoint,
     // The token is in memory only, and a second draw is a second debit.
+    accept: "token/session",
     steps: 0,
     repeats: false,
     accepts: (offer, origin) => Result.map(Rules.challengeOf(settings, offer, origin), () => sessionUsdc),

@@ -26,11 +26,19 @@ export const Name = Schema.String.check(
 )
 
 /**
- * A protection space: at most 255 characters, none of them a control or format character.
+ * A protection space: at most 255 characters, none of them a control or format character or a line separator.
  *
  * @category schemas
  * @since 0.1.0
  */
 export const Realm = Schema.String.check(
-  Schema.isPattern(/^\P{C}{1,255}$/u, { message: "Expected a realm" })
+  Schema.isPattern(/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u, { message: "Expected a realm" })
 )
+
+/**
+ * The version of a payment method, where a challenge says one: the first is the only one that is known here.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Version = Schema.Literals([1, "1"])

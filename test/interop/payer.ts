@@ -21,7 +21,7 @@ export const chain = (options: Evm.Options = {}) =>
 export const finalize = Evm.EvmChain.use(({ mine }) => mine(3))
 
 /** Tries as often in an outage as the defaults, without waiting as long. */
-const impatient = Layer.succeed(RetryPolicy.RetryPolicy, {
+export const impatient = Layer.succeed(RetryPolicy.RetryPolicy, {
   ...RetryPolicy.defaults,
   Unavailable: Schedule.spaced("20 millis").pipe(
     Schedule.setInputType<PaymentError.Unavailable>(),

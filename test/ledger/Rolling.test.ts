@@ -92,6 +92,15 @@ describe("Rolling", () => {
     assert.isTrue(taken.length < 800, `${taken.length} buckets`)
   })
 
+  it("never takes back into a window what has left it", () => {
+    const series = new Rolling()
+    series.add(300, 10n)
+    const left = [3_600_100, 3_601_000, 3_620_000, 3_632_000].map((now) => series.within(now, 3_600_000))
+    assert.deepStrictEqual(left, [10n, 10n, 10n, 0n])
+    series.add(3_632_000, 1n)
+    assert.strictEqual(series.within(3_632_000, 3_600_000), 1n)
+  })
+
   it("finds the most that came together, as long as that is not older than it took", () => {
     const series = new Rolling()
     for (const second of [0, 50, 300]) series.add(second * 1_000, 1n)

@@ -63,3 +63,40 @@ describe("claims in memory", () => {
       assert.strictEqual(yield* claims.take("serving", 1_000), "taken")
     }))
 })
+
+describe("a claim of several names", () => {
+  const names = ["challenge", "payment"]
+  const all = (claims: Claims.Claims) => Effect.all(names.map((name) => claims.look(name)))
+
+  it.effect("is taken and left as one", () =>
+    Effect.gen(function*() {
+      const claims = yield* Claims.memory
+      const claim = Claims.together(claims, names)
+      assert.deepStrictEqual([yield* claim.take(60_000), yield* claim.take(60_000)], ["fresh", "taken"])
+      for (const [left, found] of [["owed", "owed"], ["free", "fresh"], ["sold", "taken"]] as const) {
+        yield* claim.leave(left)
+        assert.deepStrictEqual(yield* all(claims), [found, found])
+        assert.strictEqual(yield* claim.take(60_000), found)
+      }
+    }))
+
+  const before: ReadonlyArray<readonly [what: string, name: string, left: Claims.Left | undefined]> = [
+    ["its first name is being served", "challenge", undefined],
+    ["its second name is being served", "payment", undefined],
+    ["its first name was sold", "challenge", "sold"],
+    ["its second name was sold", "payment", "sold"],
+    ["its first name is owed for something else", "challenge", "owed"],
+    ["its second name is owed for something else", "payment", "owed"]
+  ]
+  for (const [what, name, left] of before) {
+    it.effect(`is taken where ${what}, and changes nothing`, () =>
+      Effect.gen(function*() {
+        const claims = yield* Claims.memory
+        yield* claims.take(name, 60_000)
+        if (left !== undefined) yield* claims.leave(name, left)
+        const found = yield* all(claims)
+        assert.strictEqual(yield* Claims.together(claims, names).take(60_000), "taken")
+        assert.deepStrictEqual(yield* all(claims), found)
+      }))
+  }
+})

@@ -5,6 +5,7 @@ import { ChainError } from "../../src/PaymentError.ts"
 import type { Evidence, Verdict } from "../../src/Rails.ts"
 import * as Eip3009 from "../../src/rails/Eip3009.ts"
 import * as exact from "./exact.ts"
+import { nodeWith } from "./node.ts"
 
 const used = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5"
 const canceled = "0x1cdd46ff242716cdaa72d159d339a485b3438398348d68f09d7c8c0a59353d81"
@@ -54,7 +55,7 @@ const nodeOf = (script: Script, seen: Array<readonly [bigint, bigint]> = []): Ch
     topics: topics as ReadonlyArray<`0x${string}`>,
     data: data as `0x${string}`
   })
-  return {
+  return nodeWith({
     network: exact.network,
     block: (tag) => {
       if (script.failing === true) return fail("block")
@@ -89,7 +90,7 @@ const nodeOf = (script: Script, seen: Array<readonly [bigint, bigint]> = []): Ch
         log([transfer, word(exact.payer), word(paid.to ?? exact.payee)], value, paid.token)
       ])
     }
-  }
+  })
 }
 
 const reconcile = (...scripts: ReadonlyArray<Script>) =>

@@ -20,6 +20,7 @@ import * as Eip3009 from "../../src/rails/Eip3009.ts"
 import type * as ExactEvm from "../../src/rails/ExactEvm.ts"
 import * as Wallet from "../../src/Wallet.ts"
 import * as exact from "./exact.ts"
+import { nodeWith } from "./node.ts"
 
 const dataOf = (plan: Plan) =>
   Schema.decodeUnknownSync(Schema.Struct({
@@ -31,17 +32,8 @@ const dataOf = (plan: Plan) =>
 /** As the ledger keeps a plan and gives it back. */
 const stored = (plan: Plan) => Schema.decodeUnknownSync(Plan)(JSON.parse(JSON.stringify(Schema.encodeSync(Plan)(plan))))
 
-const withCode = (code: Effect.Effect<`0x${string}`, ChainError>, asked = { count: 0 }): Chain.Node => {
-  const unused = Effect.die("not asked for here")
-  return {
-    network: exact.network,
-    block: () => unused,
-    call: () => unused,
-    logs: () => unused,
-    receiptLogs: () => unused,
-    code: () => Effect.andThen(Effect.sync(() => asked.count++), code)
-  }
-}
+const withCode = (code: Effect.Effect<`0x${string}`, ChainError>, asked = { count: 0 }): Chain.Node =>
+  nodeWith({ network: exact.network, code: () => Effect.andThen(Effect.sync(() => asked.count++), code) })
 
 describe("ExactEvm", () => {
   describe("accepts", () => {

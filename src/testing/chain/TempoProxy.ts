@@ -1,7 +1,7 @@
 /**
  * A proxy on loopback that adds to a local Tempo node what anvil 1.7.1 lacks: a faucet (`tempo_fundAddress`), the channel
- * reserve (for which a contract stands in), and prices of gas that count the calls of a Tempo transaction. All other
- * requests go through unread.
+ * reserve (for which a contract stands in), and simulations and prices of gas that count the calls of a Tempo transaction.
+ * All other requests go through unread.
  *
  * @since 0.1.0
  */
@@ -104,6 +104,9 @@ const answering = (node: Anvil.Anvil, { faucet, standsIn }: Options) => {
       const sender = Option.isSome(proposal) ? senderOf(proposal.value) : yield* signerOf(first)
       if (sender !== undefined) yield* ChannelReserve.prepare(node, sender)
     }
+    if (method === "eth_call" && Option.isSome(proposal) && hasCalls(proposal.value)) {
+      return respond(yield* called(node, proposal.value))
+    }
     const answered = yield* forward(JSON.stringify({ jsonrpc: "2.0", ...request }))
     if (!pricing.test(method) || Option.isNone(proposal)) return answered
     const priced = yield* repriced(node, proposal.value, answered)
@@ -122,7 +125,7 @@ const answering = (node: Anvil.Anvil, { faucet, standsIn }: Options) => {
   }
 }
 
-const watched = /tempo_fundAddress|eth_estimateGas|eth_fillTransaction/
+const watched = /tempo_fundAddress|eth_estimateGas|eth_fillTransaction|"calls"/
 const pricing = /^eth_(?:estimateGas|fillTransaction)$/
 
 /** One million of each of the tokens that a chain begins with. */
@@ -184,8 +187,31 @@ const signerOf = (serialized: unknown): Effect.Effect<ChannelReserve.Sender | un
   }).pipe(Effect.orElseSucceed(() => undefined))
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Gas
+// Simulation and gas
 // ---------------------------------------------------------------------------------------------------------------------
+
+const Simulated = Schema.Tuple([Schema.Struct({
+  calls: Schema.Array(Schema.Struct({ gasUsed: Anvil.HexText, status: Anvil.HexText, returnData: Anvil.HexText }))
+})])
+
+const hasCalls = ({ calls = [] }: typeof Proposal.Type): boolean => calls.length > 0
+
+/** Tries the calls of a transaction, one after the other. */
+const simulate = Effect.fnUntraced(function*(node: Anvil.Anvil, { calls = [], from }: typeof Proposal.Type) {
+  const [{ calls: tried }] = yield* Anvil.read(node, Simulated, "eth_simulateV1", [
+    { blockStateCalls: [{ calls: calls.map((call) => ({ ...call, from })) }] },
+    "latest"
+  ])
+  const reverted = tried.find(({ status }) => BigInt(status) === 0n)
+  return { tried, error: reverted && { code: 3, message: "execution reverted", data: reverted.returnData } }
+})
+
+/** The node would try an empty creation of a contract instead, and find the gas too little for it. */
+const called = (node: Anvil.Anvil, proposal: typeof Proposal.Type): Effect.Effect<Answer, ChainError> =>
+  Effect.map(
+    simulate(node, proposal),
+    ({ error, tried }) => error === undefined ? { result: tried.at(-1)?.returnData ?? "0x" } : { error }
+  )
 
 const Gas = Schema.Struct({
   result: Schema.Union([
@@ -200,29 +226,19 @@ const Gas = Schema.Struct({
 })
 const decodeGas = Schema.decodeUnknownOption(Schema.fromJsonString(Gas))
 
-const Simulated = Schema.Tuple([Schema.Struct({
-  calls: Schema.Array(Schema.Struct({ gasUsed: Anvil.HexText, status: Anvil.HexText, returnData: Anvil.HexText }))
-})])
-
 /**
  * What the node answers for a transaction of several calls is the price of none of them. So the calls are tried, one after
  * the other. The sum is too much, since each counts as a transaction of its own; only what is used is paid.
  */
 const repriced = Effect.fnUntraced(function*(
   node: Anvil.Anvil,
-  { calls = [], from, gas, ...proposal }: typeof Proposal.Type,
+  proposal: typeof Proposal.Type,
   answered: string
 ): Effect.fn.Return<Answer | undefined, ChainError> {
   const answer = decodeGas(answered)
-  if (Option.isNone(answer) || calls.length === 0 || gas !== undefined) return undefined
-  const [{ calls: tried }] = yield* Anvil.read(node, Simulated, "eth_simulateV1", [
-    { blockStateCalls: [{ calls: calls.map((call) => ({ ...call, from })) }] },
-    "latest"
-  ])
-  const reverted = tried.find(({ status }) => BigInt(status) === 0n)
-  if (reverted !== undefined) {
-    return { error: { code: 3, message: "execution reverted", data: reverted.returnData } }
-  }
+  if (Option.isNone(answer) || !hasCalls(proposal) || proposal.gas !== undefined) return undefined
+  const { error, tried } = yield* simulate(node, proposal)
+  if (error !== undefined) return { error }
   const used = tried.reduce((sum, { gasUsed }) => sum + BigInt(gasUsed), 0n)
   const sum = (used * 5n) / 4n + 50_000n + priceOfKeys(proposal)
   const { result } = answer.value

@@ -27,8 +27,8 @@ import { Instant } from "./SessionEndpoint.ts"
  */
 export const maxRequestLength = 16_384
 
-/** Compared and echoed, and shown to people: at most 512 characters, none of them a control or format character. */
-const Id = Schema.String.check(Schema.isPattern(/^\P{C}{1,512}$/u, { message: "Expected an id" }))
+/** Any text of one line: at most 512 characters, none of them a control or format character or a line separator. */
+const Id = Schema.String.check(Schema.isPattern(/^[^\p{C}\p{Zl}\p{Zp}]{1,512}$/u, { message: "Expected an id" }))
 
 const Encoded = Schema.String.check(Schema.isMaxLength(maxRequestLength))
 
@@ -196,7 +196,8 @@ const decodeRequest = Json.decoder(Schema.Struct({
   recipient: Schema.optionalKey(Word),
   description: Schema.optionalKey(Schema.String),
   methodDetails: Schema.optionalKey(Schema.Struct({
-    chainId: Schema.optionalKey(Schema.NullOr(Schema.Int.check(Schema.isGreaterThan(0))))
+    chainId: Schema.optionalKey(Schema.NullOr(Schema.Int.check(Schema.isGreaterThan(0)))),
+    splits: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Struct({ recipient: Word }))))
   }))
 }))
 
@@ -210,6 +211,7 @@ export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Resul
   Result.map(decodeRequest(request), ({ amount, currency, description, methodDetails, recipient }) => {
     const chainId = methodDetails?.chainId ?? undefined
     const merchantText = cleanText(challenge.description ?? description ?? "")
+    const splits = methodDetails?.splits ?? []
     return new Offer({
       protocol: "mpp",
       intent: challenge.intent,
@@ -218,6 +220,7 @@ export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Resul
       asset: currency,
       units: amount,
       payee: recipient ?? "",
+      ...(splits.length === 0 ? {} : { alsoPays: splits.map((split) => split.recipient) }),
       realm: challenge.realm,
       ...(challenge.expires === undefined ? {} : { expiresAt: Math.max(0, Date.parse(challenge.expires)) }),
       ...(merchantText === "" ? {} : { merchantText }),

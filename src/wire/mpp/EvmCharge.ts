@@ -11,6 +11,7 @@ import { keccak256, stringToHex } from "viem/utils"
 import * as Amount from "../../Amount.ts"
 import * as HexText from "../Hex.ts"
 import * as Json from "../Json.ts"
+import { Version } from "../Text.ts"
 import { type Challenge, requestOf } from "./Challenge.ts"
 
 /**
@@ -45,6 +46,7 @@ export const Request = Schema.Struct({
   externalId: Schema.optionalKey(Schema.String),
   description: Schema.optionalKey(Schema.String),
   methodDetails: Schema.Struct({
+    version: Schema.optionalKey(Version),
     chainId: Schema.Int.check(Schema.isGreaterThan(0)),
     /** In the order in which the merchant prefers them. */
     credentialTypes: Schema.optionalKey(Schema.Array(Schema.String)),

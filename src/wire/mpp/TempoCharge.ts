@@ -15,6 +15,7 @@ import { concatHex, keccak256, sliceHex, stringToHex } from "viem/utils"
 import * as Amount from "../../Amount.ts"
 import * as HexText from "../Hex.ts"
 import * as Json from "../Json.ts"
+import { Version } from "../Text.ts"
 import { type Challenge, requestOf } from "./Challenge.ts"
 
 /**
@@ -65,6 +66,7 @@ export const Request = Schema.Struct({
   externalId: Schema.optionalKey(Schema.String),
   description: Schema.optionalKey(Schema.String),
   methodDetails: Schema.optionalKey(Schema.Struct({
+    version: Schema.optionalKey(Version),
     chainId: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
     /** Whether the merchant pays the fee. */
     feePayer: Schema.optionalKey(Schema.Boolean),

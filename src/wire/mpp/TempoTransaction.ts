@@ -175,6 +175,14 @@ export interface Decoded {
   readonly serializable: Transaction.TransactionSerializableTempo
 }
 
+/**
+ * The most calls of a transaction that is read.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxCalls = 64
+
 const Bytes = Schema.TemplateLiteral(["0x", Schema.String])
 const TwentyBytes = Bytes.check(Schema.isPattern(/^0x[0-9a-f]{40}$/))
 const isAddress = Schema.is(TwentyBytes)
@@ -201,7 +209,7 @@ const members = [
   Quantity,
   Quantity,
   Quantity,
-  Schema.Array(Schema.Tuple([Schema.Union([None, TwentyBytes]), Quantity, Bytes])),
+  Schema.Array(Schema.Tuple([Schema.Union([None, TwentyBytes]), Quantity, Bytes])).check(Schema.isMaxLength(maxCalls)),
   List,
   Quantity,
   Quantity,
@@ -216,10 +224,21 @@ const decodeMembers = Schema.decodeUnknownOption(
   Schema.Union([Schema.Tuple([...members, Bytes]), Schema.Tuple([...members, List, Bytes])])
 )
 
+const callsAt = 4
+const nonceAt = 7
 const feeTokenAt = 10
 const feePayerAt = 11
 
 type Rlp = Hex | ReadonlyArray<Rlp>
+
+/**
+ * The longest byte string beside the calls, in bytes: no signature is longer. To look for the parts of one that a passkey
+ * made takes time by the square of its length.
+ */
+const maxMemberBytes = 1024
+
+const isShort = (item: Rlp): boolean =>
+  typeof item === "string" ? item.length <= 2 + 2 * maxMemberBytes : item.every(isShort)
 
 const readRlp = Option.liftThrowable((rlp: Hex) => fromRlp(rlp, "hex"))
 const deserialize = Option.liftThrowable((serialized: Transaction.TransactionSerializedTempo) =>
@@ -241,10 +260,13 @@ const signedForm = (items: ReadonlyArray<Rlp>, sponsored: boolean) =>
 const readEnvelope = (type: string, rlp: Hex) => {
   const items = Option.getOrUndefined(readRlp(rlp))
   if (items === undefined || typeof items === "string" || toRlp(items) !== rlp) return Option.none()
+  if (!items.every((item, at) => at === callsAt || isShort(item))) return Option.none()
   return Option.flatMap(decodeMembers(items), (members): Option.Option<Decoded> => {
     const feePayer = feePayerOf(type, members[feePayerAt])
     if (feePayer === undefined) return Option.none()
     const sponsored = feePayer === "awaited"
+    // The nonce would be rounded where the fee payer's signature is added, and the payer's would no longer fit.
+    if (sponsored && members[nonceAt] > BigInt(Number.MAX_SAFE_INTEGER)) return Option.none()
     const envelope = deserialize(`0x76${toRlp(signedForm(items, sponsored)).slice(2)}`)
     return Option.flatMap(envelope, (serializable) => {
       const { signature } = serializable
@@ -256,12 +278,12 @@ const readEnvelope = (type: string, rlp: Hex) => {
         chainId: Number(members[0]),
         from,
         signatureType: signature.type,
-        calls: members[4].map(([to, value, data]) => ({ to: to === "0x" ? undefined : to, value, data })),
+        calls: members[callsAt].map(([to, value, data]) => ({ to: to === "0x" ? undefined : to, value, data })),
         gas: members[3],
         maxFeePerGas: members[2],
         maxPriorityFeePerGas: members[1],
         nonceKey: members[6],
-        nonce: members[7],
+        nonce: members[nonceAt],
         validBefore: Number(members[8]) || undefined,
         validAfter: Number(members[9]) || undefined,
         feeToken: sponsored || members[feeTokenAt] === "0x" ? undefined : members[feeTokenAt],

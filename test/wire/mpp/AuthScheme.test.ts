@@ -83,6 +83,19 @@ describe("AuthScheme.parse", () => {
 })
 
 describe("AuthScheme.format", () => {
+  it.each<readonly [value: string, written: string]>([
+    ["", `""`],
+    ["plain", `"plain"`],
+    ["say \"hi\"", `"say \\"hi\\""`],
+    ["back\\slash", `"back\\\\slash"`],
+    ["\\u20ac", `"\\\\u20ac"`],
+    ["a — b", `"a \\u2014 b"`],
+    ["😀", `"\\ud83d\\ude00"`],
+    ["é\t", `"\\u00e9\\u0009"`]
+  ])("writes %j as %s", (value, written) => {
+    assert.strictEqual(AuthScheme.format("Payment", [["d", value]]), `Payment d=${written}`)
+  })
+
   it("keeps every value on its line and in its quotes", () => {
     assert.strictEqual(
       AuthScheme.format("Payment", [["a", "x\r\nSet-Cookie: y=\"1\""], ["b", "— \\"]]),

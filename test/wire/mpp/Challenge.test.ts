@@ -93,6 +93,71 @@ describe("Challenge.parse", () => {
     )
   })
 
+  it.each(["tempo", "a", "x402:exact_v-2"])("knows %s for the name of a method", (method) => {
+    assert.deepStrictEqual(classes(line({ ...standard, method })), ["Standard"])
+  })
+
+  it("reads a request as long as it says", () => {
+    const long = Json.toBase64Url({ a: "x".repeat(16_384 * 3 / 4 - 8) })
+    assert.strictEqual(long.length, Challenge.maxRequestLength)
+    assert.deepStrictEqual(classes(line({ ...standard, request: long })), ["Standard"])
+  })
+
+  it("keeps a request whose members are in another order than ours would be", () => {
+    const published =
+      "eyJhbW91bnQiOiIxMDAwMDAwIiwiY3VycmVuY3kiOiIweDIwYzAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAiLCJyZWNpcGllbnQiOiIweDc0MmQzNUNjNjYzNEMwNTMyOTI1YTNiODQ0QmM5ZTc1OTVmOGZFMDAiLCJtZXRob2REZXRhaWxzIjp7ImNoYWluSWQiOjQyMTcsInN1cHBvcnRlZE1vZGVzIjpbInB1bGwiXX19"
+    const [outcome] = Challenge.parse(line({ ...standard, request: published }))
+    assert.strictEqual(outcome?._tag === "Standard" ? outcome.challenge.request : "", published)
+  })
+
+  it.each([
+    ["id=\"2\""],
+    ["ID=\"2\""],
+    ["Realm=other"],
+    ["description=a, DESCRIPTION=b"],
+    ["opaque=a, opaque=a"]
+  ])("refuses a challenge with %s beside what it says already", (more) => {
+    assert.deepStrictEqual(classes(`${line(standard)}, ${more}`), ["Malformed"])
+  })
+
+  it("ignores parameters that are named like members of every object", () => {
+    const names = ["constructor", "__proto__", "hasOwnProperty", "toString", "valueOf"]
+    const header = line({ ...standard, ...Object.fromEntries(names.map((name) => [name, "x"])) })
+    const [outcome] = Challenge.parse(header)
+    assert.deepStrictEqual(outcome?._tag === "Standard" ? outcome.challenge : outcome, standard)
+  })
+
+  it.each([
+    "Payment",
+    "Payment ",
+    ", Payment fake challenge",
+    "comma, Payment id=\"2\", realm=\"r\"",
+    "\\, Payment id=\"2\"",
+    "\"\", Payment id=\"2\", \"",
+    "\t,\tpayment\tid=2",
+    "Bearer, Payment, Payment"
+  ])("finds no challenge in a description of %j", (description) => {
+    const [outcome, ...others] = Challenge.parse(`Bearer realm="x", ${line({ ...standard, description })}, Basic`)
+    assert.deepStrictEqual(others, [])
+    assert.deepStrictEqual(
+      outcome?._tag === "Standard" ? outcome.challenge : outcome,
+      { ...standard, description }
+    )
+  })
+
+  it.each([
+    `Bearer realm="x", ${line(standard)}`,
+    `${line(standard)}, Bearer realm="x", error="invalid_token"`,
+    `Negotiate YWJj/+d==,  ${line(standard)} ,Digest nonce="n"`,
+    line(standard).replace("Payment ", "pAyMeNt\t").replaceAll(", ", " ,\t"),
+    line(standard).replaceAll(", ", ","),
+    line(standard).replaceAll("=\"", " = \"").replace("realm", "REALM")
+  ])("finds the one challenge in %s", (header) => {
+    const [outcome, ...others] = Challenge.parse(header)
+    assert.deepStrictEqual(others, [])
+    assert.deepStrictEqual(outcome?._tag === "Standard" ? outcome.challenge : outcome, standard)
+  })
+
   it("does not look for challenges within quotes", () => {
     assert.deepStrictEqual(
       classes(line({ ...standard, description: `challenge="${SeedChallenge.encode(terms)}"` })),
@@ -102,6 +167,19 @@ describe("Challenge.parse", () => {
 
   it.each<readonly [string, Readonly<Record<string, string>>, string]>([
     ["an empty id", { ...standard, id: "" }, "its id"],
+    ["an id of several lines", { ...standard, id: "1\nPayment id=2" }, "its id"],
+    ["an id that turns text around", { ...standard, id: "1\u202e2" }, "its id"],
+    ["an id with a line separator", { ...standard, id: "1\u2028Payment id=2" }, "its id"],
+    ["a realm with a paragraph separator", { ...standard, realm: "a\u2029b" }, "its realm"],
+    ["an id without measure", { ...standard, id: "1".repeat(513) }, "its id"],
+    ["an empty realm", { ...standard, realm: "" }, "its realm"],
+    ["an empty method", { ...standard, method: "" }, "its method"],
+    ["a method that begins with a digit", { ...standard, method: "402" }, "its method"],
+    ["an empty intent", { ...standard, intent: "" }, "its intent"],
+    ["an empty request", { ...standard, request: "" }, "its request"],
+    ["opaque data without measure", { ...standard, opaque: "A".repeat(16_385) }, "its opaque"],
+    ["a header of two lines", { ...standard, header: "Authorization\r\nCookie" }, "its header"],
+    ["a header that is another's", { ...standard, header: "Proxy-Authorization" }, "its header"],
     ["a method in capitals", { ...standard, method: "Tempo" }, "its method"],
     ["a method that is none", { ...standard, method: "tempo/charge" }, "its method"],
     ["an intent that is none", { ...standard, intent: "a b" }, "its intent"],
@@ -193,6 +271,7 @@ describe("Challenge.parse", () => {
 
   const Arbitrary = Schema.Struct({
     ...Challenge.Challenge.fields,
+    id: Schema.Literals(["x7Tg2pLqR9mKvNwY3hBcZa", "\"1\"", "\\u0041, Payment id=2", "née 😀"]),
     realm: Schema.Literals(["api.example.com", "die \"Bücherei\" — \\\\", "😀"]),
     request: Schema.Literals([request, "e30"]),
     expires: Schema.optionalKey(Schema.Literals(["2026-01-15T12:05:00Z", "2026-01-15T12:05:00.123+02:00"])),
@@ -235,6 +314,16 @@ describe("Challenge.toOffer", () => {
       merchantText: "a report"
     })
     assert.deepStrictEqual(Challenge.fromOffer(offer), Option.some(outcome.challenge))
+  })
+
+  it("names everybody who gets a part, and is none where somebody has no name", () => {
+    const asked = (splits: Schema.Json) =>
+      offerOf({ amount: "10", currency: "usd", recipient: "merchant", methodDetails: { splits } })
+    const parts = Result.map(asked([{ recipient: "a", amount: "1" }, { recipient: "b" }]), ({ alsoPays }) => alsoPays)
+    assert.deepStrictEqual(Result.getOrThrow(parts), ["a", "b"])
+    assert.isUndefined(Result.getOrThrow(asked(null)).alsoPays)
+    assert.isUndefined(Result.getOrThrow(asked([])).alsoPays)
+    for (const odd of [[{ amount: "1" }], [{ recipient: 1 }], ["a"], "a"]) assert.isTrue(Result.isFailure(asked(odd)))
   })
 
   it("does not guess a network, a recipient or an expiry", () => {

@@ -26,6 +26,16 @@ describe("Receipt.decode", () => {
     assert.deepStrictEqual(receipt.protocol === "mpp" ? receipt.members : undefined, session)
   })
 
+  it.each<readonly [Schema.JsonObject, string | undefined]>([
+    [{ challengeId: "challenge-1", chainId: 4326 }, "challenge-1"],
+    [{ challengeId: 5 }, undefined],
+    [{}, undefined]
+  ])("says which challenge was answered where it has %j", (more, challengeId) => {
+    const receipt = Option.getOrThrow(Receipt.decode(Json.toBase64Url({ ...members, ...more })))
+    assert.strictEqual(receipt.protocol === "mpp" ? receipt.challengeId : "none", challengeId)
+    assert.strictEqual("challengeId" in receipt, challengeId !== undefined)
+  })
+
   it("does without what a receipt may lack, and cleans what it says", () => {
     assert.deepInclude(
       Option.getOrThrow(Receipt.decode(Json.toBase64Url({ status: "success", method: "a\u202eb\nc" }))),
@@ -38,10 +48,19 @@ describe("Receipt.decode", () => {
     ["no method", Json.toBase64Url({ ...members, method: null })],
     ["no JSON", "eXkgd3Jvbmc"],
     ["nothing", ""],
+    ["a list", "W10"],
+    ["a status of another case", Json.toBase64Url({ ...members, status: "Success" })],
+    ["no status", Json.toBase64Url({ ...members, status: null })],
+    ["a reference that is a number", Json.toBase64Url({ ...members, reference: 1234 })],
+    ["too much", Json.toBase64Url({ ...members, more: "x".repeat(64 * 1024) })],
     ["an odd session", Json.toBase64Url({ sessionId: "a/b", amountUsdc: "1", remainingUsdc: "1" })],
     ["money in an odd form", Json.toBase64Url({ sessionId: "a", amountUsdc: "1e3", remainingUsdc: "1" })]
   ])("takes %s for no receipt", (_, header) => {
     assert.isTrue(Option.isNone(Receipt.decode(header)))
+  })
+
+  it("is written with the members that another implementation writes", () => {
+    assert.deepStrictEqual(Json.fromBase64Url(Receipt.encode(members)), Json.fromBase64Url(published))
   })
 
   it("undoes both encodings", () => {

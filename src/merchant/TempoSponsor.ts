@@ -1,0 +1,107 @@
+/**
+ * The merchant as the payer of fees on Tempo: which transactions of others it pays the fee of, and how it signs them.
+ *
+ * A fee payer signs what somebody else has made, and pays for it also where it is reverted. So it signs nothing but the
+ * transfers that are asked for, in their shortest form, for a time and a fee that are bounded. This module loads
+ * `viem/tempo`, which takes a while.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Address, Hex, LocalAccount } from "viem"
+import { Transaction } from "viem/tempo"
+import { parseUsd } from "../Amount.ts"
+import * as TempoTransaction from "../wire/mpp/TempoTransaction.ts"
+import * as TempoTransfers from "./TempoTransfers.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * The account that pays the fees. It has to give the same signature each time that it signs the same, as viem's local
+   * accounts do: a payment is known again by it.
+   */
+  readonly account: LocalAccount
+  /** The token that fees are paid in (default: the one that is charged). */
+  readonly feeToken?: Address | undefined
+  /** The most gas of a transaction (default 2,000,000). */
+  readonly maxGas?: bigint | undefined
+  /** The highest price of a unit of gas, in units of 10^-18 US dollar (default 10^11). */
+  readonly maxFeePerGas?: bigint | undefined
+  /** The most that a transaction can cost, in US dollars (default `"0.05"`). */
+  readonly maxFee?: string | undefined
+  /** For how long a transaction may be valid at most, in seconds (default 900). */
+  readonly maxValiditySeconds?: number | undefined
+}
+
+/**
+ * The fee payer's account does not sign.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotSigned extends Data.TaggedError("SponsorNotSigned")<{}> {}
+
+const weiPerMicroDollar = 10n ** 12n
+
+const maxFeeOf = ({ maxFee = "0.05" }: Options): bigint => Option.getOrElse(parseUsd(maxFee), () => 0n)
+
+const isPlain = ({ accessList, authorizationList, feePayerSigned, keyAuthorization }: TempoTransaction.Decoded) =>
+  !accessList && !authorizationList && !keyAuthorization && !feePayerSigned
+
+/**
+ * Why the fee of a transaction is not paid; none where it is.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const objection = (
+  options: Options,
+  transaction: TempoTransaction.Decoded,
+  charge: {
+    readonly token: Address
+    readonly wanted: TempoTransfers.Wanted
+    /** Seconds since the epoch. */
+    readonly now: number
+  }
+): Option.Option<string> => {
+  const { maxFeePerGas = 10n ** 11n, maxGas = 2_000_000n, maxValiditySeconds = 900 } = options
+  const { calls, from, validAfter = 0, validBefore } = transaction
+  const moved = calls.flatMap((call) => Option.toArray(TempoTransfers.fromCall(charge.token, from, call)))
+  const fails: ReadonlyArray<readonly [why: string, fails: boolean]> = [
+    ["it does more than a payment", !isPlain(transaction)],
+    ["its calls are not exactly the transfers", calls.length !== charge.wanted.length || moved.length !== calls.length],
+    ["its transfers are not those that are asked for", !TempoTransfers.cover(charge.wanted, moved, from)],
+    ["its nonce does not expire", transaction.nonceKey !== TempoTransaction.expiringNonceKey],
+    ["it is not valid yet", validAfter > charge.now],
+    ["it is valid for too long", validBefore === undefined || validBefore > charge.now + maxValiditySeconds],
+    ["its limit of gas is out of bounds", transaction.gas <= 0n || transaction.gas > maxGas],
+    ["its price of gas is out of bounds", transaction.maxFeePerGas <= 0n || transaction.maxFeePerGas > maxFeePerGas],
+    ["its priority fee is out of bounds", transaction.maxPriorityFeePerGas > transaction.maxFeePerGas],
+    [
+      "its fee is out of bounds",
+      transaction.gas * transaction.maxFeePerGas > maxFeeOf(options) * weiPerMicroDollar
+    ]
+  ]
+  return Option.map(Option.fromUndefinedOr(fails.find(([, fails]) => fails)), ([why]) => why)
+}
+
+/**
+ * The transaction with the fee payer's signature. `token` is the one that is charged.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const sign = (
+  { account, feeToken }: Options,
+  { serializable }: TempoTransaction.Decoded,
+  token: Address
+): Effect.Effect<Hex, NotSigned> =>
+  Effect.tryPromise({
+    try: () => Transaction.serialize({ ...serializable, feePayer: account, feeToken: feeToken ?? token }),
+    catch: () => new NotSigned()
+  })
