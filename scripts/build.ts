@@ -1,8 +1,8 @@
 /**
  * Builds the package: modules and declarations with tsc, the executable with esbuild.
  *
- * The executable is one file with all that it needs, so that whoever installs the library never installs what only the
- * executable uses, and so that it starts quickly.
+ * The executable is bundled with all that it needs, so that whoever installs the library never installs what only the
+ * executable uses, and so that it starts quickly: what is loaded when it is asked for stands in files of its own.
  */
 import { build } from "esbuild"
 import { execFileSync } from "node:child_process"
@@ -20,9 +20,11 @@ execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconf
 for (const [name, entry] of Object.entries(executables)) {
   const outfile = `dist/bin/${name}.mjs`
   await build({
-    entryPoints: [entry],
-    outfile,
+    entryPoints: { [name]: entry },
+    outdir: "dist/bin",
+    outExtension: { ".js": ".mjs" },
     bundle: true,
+    splitting: true,
     platform: "node",
     format: "esm",
     target: "node22",

@@ -61,7 +61,12 @@ export const make = Effect.gen(function*() {
       attributes: { "mpp.rail": rail.name, "mpp.payment.id": purchase },
       captureStackTrace: false
     })
-    const signed = yield* Effect.result(rail.signingMayPay ? Effect.flatten(interruptible(attempt, signing)) : signing)
+    // A signer may be a person, who is not waited for when the caller has gone. What was never sent is void then.
+    const unsent = judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+    const waiting = rail.signingMayPay || sentBefore
+      ? Effect.flatten(interruptible(attempt, signing))
+      : Effect.onInterrupt(attempt.restore(signing), () => unsent)
+    const signed = yield* Effect.result(waiting)
     if (signed._tag === "Success") return signed.success
     if (rail.signingMayPay) {
       return yield* findOut(attempt, Outcome.nothingSeen("could not be signed, and may be paid"), signed.failure)
@@ -70,7 +75,7 @@ export const make = Effect.gen(function*() {
     if (sentBefore) {
       return yield* findOut(attempt, Outcome.nothingSeen("could not be signed again"), signed.failure)
     }
-    yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+    yield* unsent
     return yield* nothingSpent(attempt, signed.failure)
   })
 

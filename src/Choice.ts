@@ -161,6 +161,10 @@ const name = (offer: Offer) =>
 /** What the merchant wrote never reaches a message: names of methods are cut to harmless characters. */
 const describe = (offer: Offer) => name(offer).replace(/[^A-Za-z0-9_./: -]/g, "?").slice(0, 80)
 
+/** That it is of another method is no reason that helps anybody. */
+const speaks = ({ accept }: Rail, { intent, method, protocol }: Offer): boolean =>
+  accept === undefined ? protocol !== "mpp" : accept === `${method}/${intent}`
+
 const tierOf = (question: Question, offer: Offer, rail: Rail): Pick<Candidate, "tier" | "why"> => {
   if (Option.isSome(rail.session) && offer.intent === "session") {
     if (question.isLive(offer, rail, rail.session.value)) {
@@ -217,7 +221,7 @@ export const choose = (question: Question): Answer => {
       if (accepted._tag === "Failure") {
         const { rule, why } = accepted.failure
         if (rule !== undefined) denied.push(new PaymentError.PolicyDenied({ rule, detail: why, offer }))
-        reasons.push(why)
+        if (speaks(rail, offer)) reasons.push(why)
         continue
       }
       const asset = accepted.success

@@ -56,6 +56,8 @@ export class Offer extends Schema.Class<Offer>("effect-mpp/Offer")({
   /** For how long the merchant wants an authorisation to be valid, in seconds. */
   validitySeconds: Schema.optionalKey(Schema.Natural),
   merchantText: Schema.optionalKey(Schema.String),
+  /** How the merchant names what is sold in its own books: its text, cleaned. */
+  externalId: Schema.optionalKey(Schema.String),
   wire: Schema.Json
 }) {
   /** A digest that changes with everything that matters for the money: what an approval binds to. */

@@ -39,7 +39,10 @@ import * as Workload from "./Workload.ts"
 export interface Options {
   /** How many paid requests are expected at the origin: five or more are worth a session. */
   readonly expect?: number
-  /** The most that one request may cost: US dollars as a decimal, or micro-dollars as a bigint. Lowers the ceiling only. */
+  /**
+   * The highest price of one request: US dollars as a decimal, or micro-dollars as a bigint. Lowers the ceiling only. A fee
+   * that the payer pays himself comes on top, within the limit that its rail has for it and within the budget.
+   */
   readonly max?: string | bigint
   /** Names of the rails that may be used. */
   readonly rails?: ReadonlyArray<string>

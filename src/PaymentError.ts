@@ -160,7 +160,8 @@ export class NoPayableOffer extends Schema.TaggedError<NoPayableOffer>()("NoPaya
   merchantText: MerchantText
 }) {
   override get message() {
-    return `None of the ${this.offers.length + this.refused.length} ways to pay can be used: ${
+    const { length } = this.refused
+    return `${length === 1 ? "The only way to pay cannot" : `None of the ${length} ways to pay can`} be used: ${
       listRefused(this.refused)
     }`
   }

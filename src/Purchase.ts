@@ -251,8 +251,8 @@ export const make = Effect.fnUntraced(function*(
   })
 
   /**
-   * Another rail without proof, where the program accepts that both may be charged. `lostUsd` of the purchase may be lost
-   * already.
+   * Another rail without proof, where the program accepts that both may be charged: `usd`, its fee included, is what the
+   * first may take. `lostUsd` of the purchase may be lost already.
    */
   const boundedLoss = Effect.fnUntraced(function*(usd: bigint, lostUsd: bigint, now: number) {
     const { fallback } = yield* RetryPolicy
@@ -278,13 +278,15 @@ export const make = Effect.fnUntraced(function*(
     if (Option.isNone(candidate.session)) {
       if (!(yield* challenges.take(origin, offer, work.id))) return yield* answered(offer)
       const free = challenges.free(origin, offer, work.id)
-      const paid = Effect.flatMap(
-        rail.plan(offer, context),
-        (plan) => attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd })
-      )
+      const planned = Effect.onInterrupt(rail.plan(offer, context), () => free)
+      const paid = Effect.flatMap(planned, (plan) =>
+        Effect.map(
+          attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd }),
+          (outcome) => ({ outcome, heldUsd: usd + (plan.feeUsd ?? 0n) })
+        ))
       return yield* paid.pipe(
         Effect.tapError(() => free),
-        Effect.tap((outcome) => outcome._tag === "Void" ? free : Effect.void)
+        Effect.tap(({ outcome }) => outcome._tag === "Void" ? free : Effect.void)
       )
     }
     const acquire = session.acquire({
@@ -295,7 +297,8 @@ export const make = Effect.fnUntraced(function*(
       agent: work.agent,
       expected: work.expected
     })
-    return yield* draw(work, yield* acquire, offer, candidate.why, acquire, lostUsd)
+    const outcome = yield* draw(work, yield* acquire, offer, candidate.why, acquire, lostUsd)
+    return { outcome, heldUsd: usd }
   })
 
   /**
@@ -335,7 +338,7 @@ export const make = Effect.fnUntraced(function*(
         note(reason, means, !tried)
         continue
       }
-      const outcome = result.success
+      const { heldUsd, outcome } = result.success
       switch (outcome._tag) {
         case "Content":
           return outcome.value
@@ -355,8 +358,8 @@ export const make = Effect.fnUntraced(function*(
           note(reason, outcome.money, true)
           const open = outcome.money === "held" || outcome.money === "unknown"
           const mayGoOn = open && work.exchange.repeatable && place + 1 < choice.candidates.length
-          if (mayGoOn && (yield* boundedLoss(candidate.usd, lostUsd, now))) {
-            lostUsd += candidate.usd
+          if (mayGoOn && (yield* boundedLoss(heldUsd, lostUsd, now))) {
+            lostUsd += heldUsd
             continue
           }
           return yield* fail(work, failure ?? choice.failure, money)

@@ -25,6 +25,8 @@ interface World {
   readonly presented: ReadonlyArray<string>
   readonly events: ReadonlyArray<string>
   readonly expiresAt: number
+  /** Whether the signer is a person who does not answer. */
+  readonly waits: boolean
 }
 
 class Scene extends Context.Service<Scene, Ref.Ref<World>>()("test/Scene") {}
@@ -58,6 +60,7 @@ const railOf = (scene: Ref.Ref<World>): Rails.Rail => ({
         data: {}
       })),
   sign: Effect.fnUntraced(function*(plan, before) {
+    if ((yield* Ref.get(scene)).waits) return yield* Effect.never
     const { signed } = yield* Ref.updateAndGet(
       scene,
       (it) => before === undefined ? { ...it, signed: it.signed + 1 } : it
@@ -155,6 +158,7 @@ const layerOf = (start: Partial<World> = {}) => {
       presented: [],
       events: [],
       expiresAt: 300_000,
+      waits: false,
       ...start
     })
   )
@@ -319,7 +323,8 @@ describe("a payment that its payer broadcasts", () => {
           signed: 0,
           presented: [],
           events: [],
-          expiresAt: 300_000
+          expiresAt: 300_000,
+          waits: false
         })
       )))
     )))
@@ -338,4 +343,18 @@ describe("an answer that takes its time", () => {
       assert.strictEqual(yield* outcome(buy), "PaymentUncertain (unknown)")
       assert.strictEqual((yield* world).signed, 1)
     }).pipe(Effect.provide(layerOf({ sentBy: "merchant", merchant: "hangs" }))))
+})
+
+describe("a signature that takes its time", () => {
+  it.effect("is not waited for by a caller who has gone, and holds nothing", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(buy)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* standing, { exposed: price + 2_000n, spent: 0n })
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual((yield* authorizations).map(({ state }) => state), ["released"])
+      assert.deepStrictEqual(yield* standing, { exposed: 0n, spent: 0n })
+      yield* change({ waits: false })
+      assert.strictEqual(yield* outcome(buy), "content")
+    }).pipe(Effect.provide(layerOf({ waits: true }))))
 })

@@ -176,6 +176,23 @@ describe("Choice", () => {
     assert.deepStrictEqual(usual.map(({ offer }) => offer.method), ["tempo", "evm"])
   })
 
+  it("says of an offer what a rail says that speaks its method, and of no other that none does", () => {
+    const stripe = new Offer.Offer({
+      protocol: "mpp",
+      intent: "charge",
+      method: "stripe",
+      network: "",
+      asset: "usd",
+      units: 1n,
+      payee: "",
+      wire: {}
+    })
+    const tempo: Rails.Rail = { ...rail("tempo/charge", "none", base, false), accept: "tempo/charge" }
+    const why = (offer: Offer.Offer) => choose([offer], { rails: [...rails, tempo] }).declined.map(({ why }) => why)
+    assert.deepStrictEqual(why(stripe), ["no rail of this agent speaks it"])
+    assert.deepStrictEqual(why(new Offer.Offer({ ...stripe, method: "tempo" })), ["not for tempo/charge"])
+  })
+
   it("uses the rails that the program names", () => {
     assert.deepStrictEqual(tiers(choose([token(1n), x402(2n)], { only: ["x402/exact"], expected: 25 })), ["x402"])
   })

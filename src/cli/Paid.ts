@@ -93,6 +93,22 @@ const decimal = ({ asset, authorization }: Paid): string =>
     onSome: ({ decimals }) => Amount.format(authorization.plan.units, decimals)
   })
 
+/**
+ * What the payer pays for the payment itself, in US dollars: until a chain has said how much it was, the most that it can
+ * be. None where somebody else pays it.
+ */
+const feeOf = ({ asset, authorization: { plan, spentUsd } }: Paid): Option.Option<string> =>
+  Option.map(
+    Option.filter(Option.fromUndefinedOr(plan.feeUsd), (most) => most > 0n),
+    (most) => {
+      const price = Option.match(asset, {
+        onNone: () => spentUsd,
+        onSome: (asset) => Amount.toUsd({ asset, units: plan.units })
+      })
+      return Amount.formatUsd(spentUsd > price ? spentUsd - price : most)
+    }
+  )
+
 const symbol = ({ asset, authorization }: Paid): string =>
   Option.match(asset, { onNone: () => authorization.plan.asset, onSome: (known) => known.symbol })
 
@@ -110,6 +126,7 @@ export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Pick<Deman
     amount: decimal(paid),
     units: authorization.plan.units.toString(),
     asset: symbol(paid),
+    ...Option.match(feeOf(paid), { onNone: () => ({}), onSome: (feeUsd) => ({ feeUsd }) }),
     network: authorization.plan.network,
     payee: authorization.plan.payee,
     state: authorization.state,
@@ -127,7 +144,10 @@ export const toJson = Effect.fnUntraced(function*(paid: Paid, answer: Pick<Deman
 export const toLine = (paid: Paid): string => {
   const { plan, state } = paid.authorization
   const to = plan.payee === "" ? paid.purchase.origin : plan.payee
-  return `paid ${decimal(paid)} ${symbol(paid)} (${plan.units} units on ${plan.network}) to ${to} over ${plan.rail}: ` +
+  const fee = Option.match(feeOf(paid), { onNone: () => "", onSome: (most) => `, with a fee of at most $${most}` })
+  return `paid ${decimal(paid)} ${
+    symbol(paid)
+  } (${plan.units} units on ${plan.network}) to ${to} over ${plan.rail}${fee}: ` +
     `${state}, ${isDelivered(paid) ? "delivered" : "not delivered"}`
 }
 

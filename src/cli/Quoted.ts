@@ -123,6 +123,8 @@ export const offerJson = (quotation: Quotation): Output.JsonObject => {
     units: offer.units.toString(),
     price: priceOf(quotation),
     payee: word(offer.payee),
+    ...(offer.externalId === undefined ? {} : { externalId: Table.clean(offer.externalId) }),
+    ...(offer.alsoPays === undefined ? {} : { alsoPays: offer.alsoPays.map(word) }),
     payable: Option.isSome(candidate),
     rail: Option.match(candidate, { onNone: () => null, onSome: ({ rail }) => rail.name }),
     why,

@@ -75,7 +75,9 @@ const goOn = ({ authorizations, purchase }: Begun, draft: Purchase): Step<Purcha
     return Result.fail(`the purchase is ${purchase.delivery}, and is not paid for again`)
   }
   const isFree = authorizations.every(({ state }) => state === "released")
-  const approvedUsd = isFree || draft.doubleSpend ? draft.approvedUsd : purchase.approvedUsd
+  // What was undone may have cost fees, and they are part of what the purchase costs.
+  const lostUsd = authorizations.reduce((sum, one) => one.state === "released" ? sum + one.spentUsd : sum, 0n)
+  const approvedUsd = isFree || draft.doubleSpend ? draft.approvedUsd + lostUsd : purchase.approvedUsd
   const doubleSpend = purchase.doubleSpend || (!isFree && draft.doubleSpend)
   return Result.succeed(
     purchase.delivery === "open" && purchase.approvedUsd === approvedUsd && purchase.doubleSpend === doubleSpend

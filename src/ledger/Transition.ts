@@ -124,7 +124,7 @@ export const hasOwner = ({ plan, state }: Authorization, { delivery, keeper, now
  * @since 0.1.0
  */
 export const takable = ({ drawUsd, evidence, holdUsd, spentUsd, state }: Authorization): bigint => {
-  if (state === "released") return 0n
+  if (state === "released") return spentUsd
   const authorized = holdUsd + drawUsd
   const basis = evidence.at(-1)
   const isFinal = state === "settled" && basis !== undefined && isProof(basis)

@@ -31,7 +31,7 @@ import type * as Credential from "../wire/mpp/Credential.ts"
 import * as PaymentRequest from "../wire/mpp/PaymentRequest.ts"
 import * as Receipt from "../wire/mpp/Receipt.ts"
 import * as Claims from "./Claims.ts"
-import { Refused, type Sale, type Serve, type Way } from "./Way.ts"
+import { Refused, type Sale, type Serve, unshared, type Way } from "./Way.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Models
@@ -154,14 +154,26 @@ const secretsOf = (secret: Options["secret"]): ReadonlyArray<Redacted.Redacted<s
   return secrets
 }
 
-/** A digest, so that long paths make no long challenges. */
-const scopeOf = ({ method, resource }: Sale): string =>
-  Base64Url.encode(sha256(stringToBytes(`${method} ${resource}`), "bytes"))
+/** Long paths make no long challenges. */
+const digestOf = (text: string): string => Base64Url.encode(sha256(stringToBytes(text), "bytes"))
+
+const scopeOf = ({ method, resource }: Sale): string => digestOf(`${method} ${resource}`)
+
+const queryOf = ({ query }: Sale): string | undefined => query === "" ? undefined : digestOf(query)
 
 const expiryOf = ({ expires }: Challenge.Challenge): number => expires === undefined ? 0 : Date.parse(expires)
 
-const isFor = (sale: Sale, { opaque = "" }: Challenge.Challenge): boolean =>
-  Option.exists(Json.fromBase64Url(opaque), ({ scope }) => scope === scopeOf(sale))
+/** What a challenge of ours was given for. */
+const givenFor = ({ opaque = "" }: Challenge.Challenge): Schema.JsonObject =>
+  Option.getOrElse(Json.fromBase64Url(opaque), () => ({}))
+
+/** Whether a request is the one that a challenge was given for, as far as prices can depend on it. */
+const isSameRequest = (sale: Sale, challenge: Challenge.Challenge): Effect.Effect<boolean> =>
+  givenFor(challenge).query !== queryOf(sale)
+    ? Effect.succeed(false)
+    : challenge.digest === undefined
+    ? Effect.map(sale.body, Option.isNone)
+    : Effect.succeed(true)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Answers
@@ -171,6 +183,8 @@ const presentedBefore = () =>
   refuse("verification-failed", "This challenge, or this payment, was answered before or is being answered")
 
 const expired = () => refuse("payment-expired", "The challenge has expired")
+
+const otherPrice = () => refuse("invalid-challenge", "The challenge asks for another price")
 
 /**
  * What a payer is told of a payment that is not settled.
@@ -211,17 +225,12 @@ const leftBy = (cause: Cause.Cause<Unsettled>, found: "fresh" | "owed"): Claims.
 
 const isSuccess = ({ status }: HttpServerResponse.HttpServerResponse) => status >= 200 && status < 300
 
-/** What a shared cache keeps, others get for nothing. */
-const isUnshared = (control: string | undefined): control is string =>
-  control !== undefined && /(?:^|[\s,])(?:private|no-store)(?:$|[\s,])/i.test(control)
-
 const withReceipt = Effect.fnUntraced(function*(
   response: HttpServerResponse.HttpServerResponse,
   payment: Payment,
   externalId: string | undefined
 ) {
   const now = yield* Clock.currentTimeMillis
-  const control = response.headers["cache-control"]
   return HttpServerResponse.setHeaders(response, {
     "payment-receipt": Receipt.encode({
       method: payment.method,
@@ -232,7 +241,7 @@ const withReceipt = Effect.fnUntraced(function*(
         ...(externalId === undefined ? {} : { externalId })
       }
     }),
-    "cache-control": isUnshared(control) ? control : "private"
+    "cache-control": unshared(response)
   })
 })
 
@@ -261,6 +270,7 @@ export const make = <R>(
       const now = yield* Clock.currentTimeMillis
       const nonce = yield* random.randomBytes(16)
       const description = cleanText(sale.description ?? "")
+      const query = queryOf(sale)
       const unnamed = {
         realm: sale.realm,
         method: name,
@@ -269,7 +279,11 @@ export const make = <R>(
         expires: new Date(now + lifetime).toISOString(),
         ...(digest === undefined ? {} : { digest }),
         ...(description === "" ? {} : { description }),
-        opaque: PaymentRequest.encode({ nonce: Base64Url.encode(nonce), scope: scopeOf(sale) }),
+        opaque: PaymentRequest.encode({
+          nonce: Base64Url.encode(nonce),
+          scope: scopeOf(sale),
+          ...(query === undefined ? {} : { query })
+        }),
         ...(sale.credentialHeader === undefined ? {} : { header: sale.credentialHeader })
       }
       return { id: ChallengeId.compute(secrets[0]!, unnamed), ...unnamed }
@@ -283,22 +297,24 @@ export const make = <R>(
       if (challenge.realm !== sale.realm || !ChallengeId.verify(secrets, challenge)) {
         return yield* refuse("invalid-challenge", "The challenge is none of those that are given here")
       }
-      if (!isFor(sale, challenge)) {
+      if (givenFor(challenge).scope !== scopeOf(sale)) {
         return yield* refuse("invalid-challenge", "The challenge was given for something else")
       }
       const isExpired = expiryOf(challenge) <= (yield* Clock.currentTimeMillis)
       const isCurrent = requests(sale).some((request) => PaymentRequest.encode(request) === challenge.request)
-      // What is owed was paid for when it was due, and at the price of that time.
-      if ((isExpired || !isCurrent) && (yield* claims.look(nameOf(challenge))) !== "owed") {
-        return yield* isExpired ? expired() : refuse("invalid-challenge", "The challenge asks for another price")
+      // What is owed was paid for when it was due, and at the price of that time: a dearer request is something else.
+      const isDue = !isExpired && isCurrent
+      if (!isDue && (yield* claims.look(nameOf(challenge))) !== "owed") {
+        return yield* isExpired ? expired() : otherPrice()
       }
+      if (!isCurrent && !(yield* isSameRequest(sale, challenge))) return yield* otherPrice()
       if (challenge.digest !== undefined) {
         const body = Option.getOrElse(yield* sale.body, () => new Uint8Array())
         if (!BodyDigest.matches(challenge.digest, body)) {
           return yield* refuse("verification-failed", "The body is not that which the challenge was given for")
         }
       }
-      return yield* verify(credential)
+      return { ...(yield* verify(credential)), isDue }
     })
 
     const serve = (sale: Sale, credential: Credential.Credential): Serve => (handler) =>
@@ -309,8 +325,8 @@ export const make = <R>(
         const claim = Claims.together(claims, names)
         const found = yield* claim.take(expiryOf(challenge) + owedFor)
         if (found === "taken") return yield* presentedBefore()
-        // What was owed a moment ago may have been forgotten since.
-        if (found === "fresh" && expiryOf(challenge) <= (yield* Clock.currentTimeMillis)) {
+        // What was owed a moment ago may have been forgotten since, or have failed.
+        if (found === "fresh" && (!verified.isDue || expiryOf(challenge) <= (yield* Clock.currentTimeMillis))) {
           yield* claim.leave("free")
           return yield* expired()
         }

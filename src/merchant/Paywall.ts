@@ -24,7 +24,7 @@ import { Realm } from "../wire/Text.ts"
 import * as Claims from "./Claims.ts"
 import * as Presented from "./Presented.ts"
 import * as RequestBody from "./RequestBody.ts"
-import { Refused, type Sale, type Way } from "./Way.ts"
+import { Refused, type Sale, type Serve, type Way } from "./Way.ts"
 
 export {
   /**
@@ -215,6 +215,8 @@ const answer = Effect.fnUntraced(function*(
   })
 })
 
+const isUnknownChallenge = (error: unknown) => error instanceof Refused && error.code === "invalid-challenge"
+
 const make = Effect.fnUntraced(function*<R>(
   options: Options<ReadonlyArray<Effect.Effect<Way, never, R>>>
 ): Effect.fn.Return<Paywall["Service"], never, R> {
@@ -222,13 +224,17 @@ const make = Effect.fnUntraced(function*<R>(
   const ways = yield* Effect.provideService(Effect.all(options.ways), Claims.Default, Effect.succeed(claims))
   const credentialHeader = options.requiresAuth === true ? "Payment-Authorization" : undefined
 
-  const saleOf = (request: HttpServerRequest.HttpServerRequest, origin: string) => ({
-    origin,
-    realm: options.realm ?? new URL(origin).host,
-    method: request.method,
-    resource: `${origin}${URL.parse(request.originalUrl, origin)?.pathname ?? "/"}`,
-    credentialHeader
-  })
+  const saleOf = (request: HttpServerRequest.HttpServerRequest, origin: string) => {
+    const { pathname = "/", search = "" } = URL.parse(request.originalUrl, origin) ?? {}
+    return {
+      origin,
+      realm: options.realm ?? new URL(origin).host,
+      method: request.method,
+      resource: `${origin}${pathname}`,
+      query: search,
+      credentialHeader
+    }
+  }
 
   return Paywall.of({
     charge: Effect.fn("Paywall.charge")(function*(handler, terms) {
@@ -242,15 +248,15 @@ const make = Effect.fnUntraced(function*<R>(
       const refuse = (refused: Refused) => answer(selling, sale, refused, request.headers)
       const presented = Presented.read(request.headers)
       if (Result.isFailure(presented)) return yield* refuse(presented.failure)
-      for (const way of selling) {
-        const serve = way.presented(sale, presented.success)
-        if (Option.isSome(serve)) {
-          return yield* Effect.catchIf(
-            serve.value(body.after(handler)),
-            (error) => error instanceof Refused,
-            refuse
-          )
-        }
+      const [first, ...others] = selling.flatMap((way) => Option.toArray(way.presented(sale, presented.success)))
+      if (first !== undefined) {
+        const serve = (by: Serve) => by(body.after(handler))
+        // Two ways of one method have their own challenges each. Nothing is taken for one that is not known.
+        const served = others.reduce(
+          (tried, other) => Effect.catchIf(tried, isUnknownChallenge, () => serve(other)),
+          serve(first)
+        )
+        return yield* Effect.catchIf(served, (error) => error instanceof Refused, refuse)
       }
       const { credential } = presented.success
       const isOfThese = credential !== undefined && selling.some(({ protocol }) => protocol === "mpp")

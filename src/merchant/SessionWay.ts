@@ -14,7 +14,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Receipt from "../wire/mpp/Receipt.ts"
 import * as SeedChallenge from "../wire/mpp/SeedChallenge.ts"
 import { type Debited, type DebitRefused, SessionAuthority } from "./SessionAuthority.ts"
-import { Refused, type Sale, type Serve, type Way } from "./Way.ts"
+import { Refused, type Sale, type Serve, unshared, type Way } from "./Way.ts"
 
 /**
  * @category models
@@ -83,7 +83,7 @@ const attachReceipt = ({ amountUsd, remainingUsd, sessionId }: Debited) =>
   HttpEffect.appendPreResponseHandler((_, response) =>
     Effect.succeed(HttpServerResponse.setHeaders(response, {
       "payment-receipt": Receipt.encodeSeed({ sessionId, amount: amountUsd, remaining: remainingUsd }),
-      "cache-control": response.headers["cache-control"] ?? "private"
+      "cache-control": unshared(response)
     }))
   )
 

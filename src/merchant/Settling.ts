@@ -15,9 +15,14 @@ import type { Facilitator, FacilitatorUnavailable, Settlement, SettlementUnknown
 export const isPending = ({ errorReason, success }: Settlement): boolean =>
   !success && errorReason === "settlement_pending"
 
+const isSettling = (settlement: Settlement): boolean => settlement.success || isPending(settlement)
+
 /**
  * Settles a payment. A settlement that is under way, or whose outcome is not known, is asked for once more, as its payer
  * would have to do.
+ *
+ * What is heard then counts only if it is good: the first request may have moved the money, and there are facilitators that
+ * call a payment failed because it was settled before.
  *
  * @category combinators
  * @since 0.1.0
@@ -27,8 +32,16 @@ export const settle = (
   submission: Submission
 ): Effect.Effect<Settlement, FacilitatorUnavailable | SettlementUnknown> =>
   facilitator.settle(submission).pipe(
-    Effect.filterOrElse((settlement) => !isPending(settlement), () => facilitator.settle(submission)),
-    Effect.catchTag("SettlementUnknown", () => facilitator.settle(submission))
+    Effect.catchTag("SettlementUnknown", (unknown) =>
+      facilitator.settle(submission).pipe(
+        Effect.catchTag("FacilitatorUnavailable", () => Effect.fail(unknown)),
+        Effect.filterOrFail(isSettling, () => unknown)
+      )),
+    Effect.filterOrElse((settlement) => !isPending(settlement), (pending) =>
+      facilitator.settle(submission).pipe(
+        Effect.filterOrElse(isSettling, () => Effect.succeed(pending)),
+        Effect.orElseSucceed(() => pending)
+      ))
   )
 
 /**

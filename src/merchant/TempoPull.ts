@@ -196,14 +196,24 @@ export const make = ({ feePayer, timeout }: Options): {
       return {
         source: Source.format(chainId, from),
         name: `${charge.network}/${awaited.hash}`,
-        settle: (found) =>
-          transaction.sponsored
-            ? inTurn(from, settle(charge, transaction, awaited, completed, found))
-            : settle(charge, transaction, awaited, completed, found)
+        settle: (found) => {
+          const settling = settle(charge, transaction, awaited, completed, found)
+          return transaction.sponsored ? inTurn(turnOf(transaction), settling, busy(found)) : settling
+        }
       }
     })
   }
 }
+
+/** Whose turn it is. An account that only its chain can tell from somebody who names it has no turn with one that signs. */
+const turnOf = ({ from, signatureType }: TempoTransaction.Decoded) =>
+  signatureType === "secp256k1" ? from : `${signatureType}/${from}`
+
+const busy = (found: "fresh" | "owed") =>
+  new Unsettled({ outcome: found === "owed" ? "unknown" : "unavailable", detail: "too many of its account wait" })
+
+/** Nobody leaves the queue before its turn, whether or not the payer still waits. */
+const maxWaiting = 16
 
 /**
  * One after the other for each name. Of several transactions that empty one account only the first pays, and the others
@@ -211,9 +221,10 @@ export const make = ({ feePayer, timeout }: Options): {
  */
 const turns = () => {
   const waiting = new Map<string, { readonly semaphore: Semaphore.Semaphore; count: number }>()
-  return <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  return <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, busy: E): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
       const turn = waiting.get(name) ?? { semaphore: Semaphore.makeUnsafe(1), count: 0 }
+      if (turn.count > maxWaiting) return Effect.fail(busy)
       waiting.set(name, turn)
       turn.count++
       return Effect.ensuring(

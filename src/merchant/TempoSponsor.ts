@@ -32,6 +32,8 @@ export interface Options {
   readonly maxGas?: bigint | undefined
   /** The highest price of a unit of gas, in units of 10^-18 US dollar (default 10^11). */
   readonly maxFeePerGas?: bigint | undefined
+  /** The most that is offered beyond the base fee for a unit of gas, in the same units (default 10^10). */
+  readonly maxPriorityFeePerGas?: bigint | undefined
   /** The most that a transaction can cost, in US dollars (default `"0.05"`). */
   readonly maxFee?: string | undefined
   /** For how long a transaction may be valid at most, in seconds (default 900). */
@@ -69,7 +71,12 @@ export const objection = (
     readonly now: number
   }
 ): Option.Option<string> => {
-  const { maxFeePerGas = 10n ** 11n, maxGas = 2_000_000n, maxValiditySeconds = 900 } = options
+  const {
+    maxFeePerGas = 10n ** 11n,
+    maxGas = 2_000_000n,
+    maxPriorityFeePerGas = 10n ** 10n,
+    maxValiditySeconds = 900
+  } = options
   const { calls, from, validAfter = 0, validBefore } = transaction
   const moved = calls.flatMap((call) => Option.toArray(TempoTransfers.fromCall(charge.token, from, call)))
   const fails: ReadonlyArray<readonly [why: string, fails: boolean]> = [
@@ -81,7 +88,11 @@ export const objection = (
     ["it is valid for too long", validBefore === undefined || validBefore > charge.now + maxValiditySeconds],
     ["its limit of gas is out of bounds", transaction.gas <= 0n || transaction.gas > maxGas],
     ["its price of gas is out of bounds", transaction.maxFeePerGas <= 0n || transaction.maxFeePerGas > maxFeePerGas],
-    ["its priority fee is out of bounds", transaction.maxPriorityFeePerGas > transaction.maxFeePerGas],
+    [
+      "its priority fee is out of bounds",
+      transaction.maxPriorityFeePerGas > transaction.maxFeePerGas ||
+      transaction.maxPriorityFeePerGas > maxPriorityFeePerGas
+    ],
     [
       "its fee is out of bounds",
       transaction.gas * transaction.maxFeePerGas > maxFeeOf(options) * weiPerMicroDollar

@@ -34,6 +34,8 @@ export interface Sale {
   readonly method: string
   /** What is sold: the URL without its query. */
   readonly resource: string
+  /** With its question mark; empty where there is none. */
+  readonly query: string
   /** The field that credentials of the Payment scheme are asked for in, where it is another than `Authorization`. */
   readonly credentialHeader: string | undefined
   /** The body of the request; none where there is no body, or one that is not to be read here. */
@@ -113,6 +115,18 @@ export interface Way {
   readonly demand: (sale: Sale, error: string) => Effect.Effect<Demand>
   /** How to serve a request that presents a payment of this way; none if it presents none. */
   readonly presented: (sale: Sale, presented: Presented) => Option.Option<Serve>
+}
+
+/**
+ * What the header field `Cache-Control` of an answer that was paid for has to say: what a shared cache keeps, others get for
+ * nothing.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const unshared = ({ headers }: HttpServerResponse.HttpServerResponse): string => {
+  const said = headers["cache-control"] ?? ""
+  return /(?:^|[\s,])(?:private|no-store)(?:$|[\s,])/i.test(said) ? said : "private"
 }
 
 /**

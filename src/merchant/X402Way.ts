@@ -33,7 +33,7 @@ import {
   submissionV2
 } from "./Facilitator.ts"
 import * as Settling from "./Settling.ts"
-import { Refused, type Sale, type Serve, unitsOf, type Way } from "./Way.ts"
+import { Refused, type Sale, type Serve, unitsOf, unshared, type Way } from "./Way.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Models
@@ -139,15 +139,27 @@ const isSame = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
 const unmatched = () => refuse("invalid_payment_requirements", "The payment answers none of the ways that are offered")
 const undecodable = () => refuse("invalid_payload", "The payment cannot be read")
 
-const identify = (payload: Schema.JsonObject, network: string, asset: string) =>
-  Option.match(ExactEvm.decode(payload), {
-    onNone: () => Result.fail(undecodable()),
-    onSome: ({ authorization: { from, nonce, validBefore } }) =>
-      Result.succeed({
-        key: Settling.nameOf({ network, asset, from, nonce }),
-        validUntil: Math.min(Number(validBefore) * 1000, Number.MAX_SAFE_INTEGER)
-      })
+/** What is owed is not verified again: whether a payment is enough for this very sale is looked at here, each time. */
+const identify = (
+  payload: Schema.JsonObject,
+  asked: { readonly network: string; readonly asset: string; readonly payTo: string; readonly units: bigint }
+): Result.Result<Pick<Presented, "key" | "validUntil">, Refused> => {
+  const payment = Option.getOrUndefined(ExactEvm.decode(payload))
+  if (payment === undefined) return Result.fail(undecodable())
+  const { from, nonce, to, validBefore, value } = payment.authorization
+  if (!isSame(to, asked.payTo)) {
+    return Result.fail(refuse("invalid_exact_evm_recipient_mismatch", "The payment pays somebody else"))
+  }
+  if (value < asked.units) {
+    return Result.fail(
+      refuse("invalid_exact_evm_payload_authorization_value_mismatch", "The payment is less than the price")
+    )
+  }
+  return Result.succeed({
+    key: Settling.nameOf({ ...asked, from, nonce }),
+    validUntil: Math.min(Number(validBefore) * 1000, Number.MAX_SAFE_INTEGER)
   })
+}
 
 const readV2 = (header: string, requirements: ReadonlyArray<V2.Requirement>): Result.Result<Presented, Refused> =>
   Result.gen(function*() {
@@ -158,12 +170,12 @@ const readV2 = (header: string, requirements: ReadonlyArray<V2.Requirement>): Re
       isSame(chosen.asset, asset) && isSame(chosen.payTo, payTo)
     )
     if (requirement === undefined) return yield* Result.fail(unmatched())
-    const { asset, network } = requirement
+    const { amount: units, network } = requirement
     return {
-      ...(yield* identify(payment.payload, network, asset)),
+      ...(yield* identify(payment.payload, { ...requirement, units })),
       submission: submissionV2(payment, requirement),
       network,
-      units: requirement.amount,
+      units,
       responseHeader: V2.responseHeader
     }
   })
@@ -175,12 +187,13 @@ const readV1 = (header: string, requirements: ReadonlyArray<V1.Requirement>): Re
       payment.scheme === scheme && payment.network === network
     )
     if (requirement === undefined) return yield* Result.fail(unmatched())
-    const { asset, network } = requirement
+    const { maxAmountRequired: units, network: name } = requirement
+    const network = Option.getOrElse(Networks.fromName(name), () => name)
     return {
-      ...(yield* identify(payment.payload, Option.getOrElse(Networks.fromName(network), () => network), asset)),
+      ...(yield* identify(payment.payload, { ...requirement, network, units })),
       submission: submissionV1(payment, requirement),
-      network,
-      units: requirement.maxAmountRequired,
+      network: name,
+      units,
       responseHeader: V1.responseHeader
     }
   })
@@ -247,13 +260,17 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const leave = (left: Claims.Left) => claims.leave(presented.key, left)
     return Settling.settle(facilitator, presented.submission).pipe(
       Effect.catchTags({
-        FacilitatorUnavailable: (error) => Effect.andThen(leave(otherwise), Effect.fail(unavailable(error))),
+        FacilitatorUnavailable: (error) =>
+          Effect.andThen(leave(otherwise), Effect.fail(otherwise === "owed" ? uncertain({}) : unavailable(error))),
         SettlementUnknown: () => Effect.andThen(leave("owed"), Effect.fail(uncertain({})))
       }),
       Effect.flatMap((settlement) => {
         const receipt = receiptOf(presented, settlement)
         if (settlement.success) return Effect.succeed(settlement)
-        if (Settling.isPending(settlement)) return Effect.andThen(leave("owed"), Effect.fail(uncertain(receipt)))
+        // What was settled before does not settle again with every facilitator.
+        if (otherwise === "owed" || Settling.isPending(settlement)) {
+          return Effect.andThen(leave("owed"), Effect.fail(uncertain(receipt)))
+        }
         const reason = cleanText(settlement.errorReason ?? "unexpected_settle_error")
         return Effect.andThen(
           leave(otherwise),
@@ -303,7 +320,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         HttpEffect.appendPreResponseHandler((_, response) =>
           Effect.succeed(HttpServerResponse.setHeaders(response, {
             ...receiptOf(presented, settlement),
-            "cache-control": response.headers["cache-control"] ?? "private"
+            "cache-control": unshared(response)
           }))
         )
 

@@ -28,7 +28,7 @@ import { Wallet } from "../Wallet.ts"
 import * as Credential from "../wire/mpp/Credential.ts"
 import * as Source from "../wire/mpp/Source.ts"
 import * as Wire from "../wire/mpp/TempoCharge.ts"
-import * as TempoTransaction from "../wire/mpp/TempoTransaction.ts"
+import * as TempoUnsigned from "../wire/mpp/TempoUnsigned.ts"
 import * as ChargeVerdict from "./ChargeVerdict.ts"
 import * as Eip3009 from "./Eip3009.ts"
 import * as Fees from "./tempoCharge/Fees.ts"
@@ -36,7 +36,6 @@ import * as Outcome from "./tempoCharge/Outcome.ts"
 import * as Payment from "./tempoCharge/Plan.ts"
 import * as Push from "./tempoCharge/Push.ts"
 import type { Signed } from "./tempoCharge/Search.ts"
-import * as Signer from "./tempoCharge/Signer.ts"
 import * as Terms from "./tempoCharge/Terms.ts"
 
 /**
@@ -134,7 +133,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       offer
     })
     if (expires - now < least) return yield* late
-    const calls = TempoTransaction.calls(lower(asset.address), transfers)
+    const calls = TempoUnsigned.calls(lower(asset.address), transfers)
     const quote = yield* fees.quote({
       payer: from,
       asset,
@@ -150,7 +149,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     }
     // Nothing else tells two payments of one second apart where a merchant gives both the same memo.
     const [mark, ...marks] = yield* random.randomBytes(4)
-    const transaction: typeof TempoTransaction.Unsigned.Encoded = {
+    const transaction: typeof TempoUnsigned.Unsigned.Encoded = {
       chainId,
       from,
       calls,
@@ -187,7 +186,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     }
     const plannedAt = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const transaction = yield* transactionOf(offer, found.success, plannedAt)
-    const feeUsd = TempoTransaction.maxFeeUsd(transaction)
+    const feeUsd = TempoUnsigned.maxFeeUsd(transaction)
     if (feeUsd > maxFee) {
       const detail = `its fee may come to $${Amount.formatUsd(feeUsd)}, and $${Amount.formatUsd(maxFee)} are allowed`
       return yield* new PolicyDenied({ rule: "fee", detail, offer })
@@ -226,7 +225,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
     })
   })
 
-  const signTransaction = (transaction: TempoTransaction.Unsigned) => Signer.sign(wallet, transaction)
+  // What writes transactions takes a while to load, and a program that pays none on Tempo does without.
+  const signer = yield* Effect.cached(Effect.promise(() => import("./tempoCharge/Signer.ts")))
+  const signTransaction = (transaction: TempoUnsigned.Unsigned) =>
+    Effect.flatMap(signer, ({ sign }) => sign(wallet, transaction))
 
   /** A transaction that was broadcast is signed again only if that gives the same one, and it was not mined yet. */
   const pushed = Effect.fnUntraced(function*(
@@ -236,12 +238,12 @@ const make = Effect.fnUntraced(function*(options: Options) {
   ): Effect.fn.Return<Push.Broadcast, WalletError> {
     if (before === undefined) {
       const raw = yield* signTransaction(transaction)
-      return { ...signed, hash: TempoTransaction.hash(raw), raw: Option.some(raw), sentBefore: false }
+      return { ...signed, hash: TempoUnsigned.hash(raw), raw: Option.some(raw), sentBefore: false }
     }
     const again = wallet.resign === "same" && Option.isNone(yield* Push.receipt(nodes, before))
       ? yield* Effect.option(signTransaction(transaction))
       : Option.none()
-    const raw = Option.filter(again, (raw) => TempoTransaction.hash(raw) === before)
+    const raw = Option.filter(again, (raw) => TempoUnsigned.hash(raw) === before)
     return { ...signed, hash: before, raw, sentBefore: true }
   })
 
@@ -267,7 +269,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       }
     }
     const signature = yield* signTransaction(payment.transaction)
-    if (!sponsored) hashes.set(plan, TempoTransaction.hash(signature))
+    if (!sponsored) hashes.set(plan, TempoUnsigned.hash(signature))
     return { envelopes: [presenting(payment, chainId, { type: "transaction", signature })] }
   })
 

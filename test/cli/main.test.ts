@@ -244,7 +244,7 @@ describe("the executable", () => {
           assert.notInclude(stdout + stderr, secret)
         }
       }
-    }))
+    }), 60_000)
 
   it.live("does not pretend to keep a ledger on disk", () =>
     Effect.gen(function*() {

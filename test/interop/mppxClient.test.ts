@@ -209,6 +209,25 @@ layer(Shop, { timeout: "60 seconds", excludeTestServices: true })("the client of
       assert.strictEqual(reference, members["challengeId"] as string)
     }))
 
+  const crowd = [["/any", "pull"], ["/any", "push"], ["/sponsored", "pull"], ["/split", "pull"], [
+    "/free",
+    "pull"
+  ]] as const
+  for (const [path, mode] of crowd) {
+    it.effect(`pays ten times at once at ${path} (${mode}), by ten accounts`, () =>
+      Effect.gen(function*() {
+        const chain = yield* Tempo.TempoChain
+        const to = payee(chain.accounts)
+        const before = yield* chain.balance(to)
+        const ten = yield* Effect.replicateEffect(pay(path, { mode }), 10, { concurrency: "unbounded" })
+        assert.deepStrictEqual(ten.map(({ status }) => status), Array.from({ length: 10 }, () => 200))
+        const references = ten.map(({ receipt }) => (Option.getOrThrow(receipt) as Receipt.Standard).reference)
+        assert.strictEqual(new Set(references).size, 10)
+        const share = path === "/free" ? 0n : path === "/split" ? 7_500n : 10_000n
+        assert.strictEqual((yield* chain.balance(to)) - before, 10n * share)
+      }))
+  }
+
   it.effect("pays for a request with a body", () =>
     Effect.gen(function*() {
       const { body, got, status } = yield* pay("/any", {

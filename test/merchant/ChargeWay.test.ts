@@ -4,6 +4,7 @@ import { SecureRandom } from "effect/crypto"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as ChargeWay from "../../src/merchant/ChargeWay.ts"
+import type * as Claims from "../../src/merchant/Claims.ts"
 import * as Paywall from "../../src/merchant/Paywall.ts"
 import type * as Way from "../../src/merchant/Way.ts"
 import type * as Challenge from "../../src/wire/mpp/Challenge.ts"
@@ -482,6 +483,35 @@ describe("money that may have moved", () => {
     }).pipe(Effect.provide(shop([way({ settled, settle: [unsettled("unknown"), Effect.succeed("0x1")] })])))
   })
 
+  it.effect("buys no other query and no other body at their price: what is dearer may be told by them", () =>
+    Effect.gen(function*() {
+      const dear = { terms: { price: "5" } }
+      const asked = yield* challenge("/data?size=small", { method: "POST" })
+      const post = (body?: string) =>
+        present({ challenge: asked, payload: please }, { method: "POST", ...(body === undefined ? {} : { body }) })
+      assert.strictEqual(yield* statusOf(ask("/data?size=small", post())), 503)
+      const others = [["/data?size=big", post()], ["/data", post()], ["/data?size=small", post("much")]] as const
+      for (const [path, init] of others) {
+        assert.deepStrictEqual(yield* outcomeOf(yield* ask(path, init, dear)), [402, "invalid-challenge"])
+      }
+      assert.strictEqual(yield* statusOf(ask("/data?size=small", post(), dear)), 200)
+    }).pipe(Effect.provide(shop([way({ settle: [unsettled("unknown"), Effect.succeed("0x1")] })]))))
+
+  it.effect("is not taken for another price where it stopped being owed meanwhile", () => {
+    const settled: Array<"fresh" | "owed"> = []
+    const claims: Claims.Claims = {
+      look: () => Effect.succeed("owed"),
+      take: () => Effect.succeed("fresh"),
+      leave: () => Effect.void
+    }
+    return Effect.gen(function*() {
+      const init = present({ challenge: yield* challenge(), payload: please })
+      assert.strictEqual(yield* statusOf(ask("/data", init, { terms: { price: "5" } })), 402)
+      assert.deepStrictEqual(settled, [])
+      assert.strictEqual(yield* statusOf(ask("/data", init)), 200)
+    }).pipe(Effect.provide(shop([way({ settled }, { claims: Effect.succeed(claims) })])))
+  })
+
   it.effect("is not joined by that of a second payment for the same challenge", () => {
     const settled: Array<"fresh" | "owed"> = []
     return Effect.gen(function*() {
@@ -551,6 +581,19 @@ describe("a demand of several methods", () => {
         assert.strictEqual(yield* statusOf(pay({ method, ...rest })).pipe(Effect.provide(several)), 200)
       }
     }))
+
+  it.effect("may have two ways of one method, each of which takes its own", () => {
+    const other = Redacted.make("other".repeat(8))
+    return Effect.gen(function*() {
+      const asked = challengesOf(yield* ask())
+      assert.strictEqual(asked.length, 2)
+      for (const challenge of asked) {
+        assert.deepStrictEqual([yield* statusOf(pay(challenge)), yield* statusOf(pay(challenge))], [200, 402])
+      }
+      const strange = yield* pay({ ...asked[0]!, id: asked[1]!.id })
+      assert.deepStrictEqual(yield* outcomeOf(strange), [402, "invalid-challenge"])
+    }).pipe(Effect.provide(shop([way(), way({}, { secret: other })])))
+  })
 
   const preferences = [
     ["three/charge, one/charge;q=0.5", ["three", "one"]],

@@ -226,6 +226,21 @@ describe("a charge on an EVM chain", () => {
       [lost, lost, Effect.succeed(failed), down("settle"), Effect.succeed(settled)],
       [503, 503, 503, 200]
     ],
+    ["is not called failed by the second answer, after none", [lost, Effect.succeed(failed), Effect.succeed(settled)], [
+      503,
+      200,
+      402
+    ]],
+    ["is not called untaken where the facilitator is down after no answer", [
+      lost,
+      down("settle"),
+      Effect.succeed(settled)
+    ], [503, 200, 402]],
+    ["is not called failed while it is under way", [
+      Effect.succeed(pending),
+      Effect.succeed(failed),
+      Effect.succeed(settled)
+    ], [503, 200, 402]],
     ["can be tried again where it failed", [Effect.succeed(failed), Effect.succeed(settled)], [402, 200]],
     ["can be tried again where the facilitator is down", [down("settle"), Effect.succeed(settled)], [503, 200]]
   ]

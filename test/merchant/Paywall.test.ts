@@ -426,6 +426,52 @@ describe("a paywall whose facilitator fails", () => {
       assert.deepStrictEqual(yield* statuses(2), [200, 402])
     }).pipe(Effect.provide(shop([Effect.succeed(pending), Effect.succeed(pending), Effect.succeed(settled)]))))
 
+  const failed: Settling = Effect.succeed({ ...pending, errorReason: "invalid_exact_evm_nonce_already_used" })
+  const down = Effect.fail(new Facilitator.FacilitatorUnavailable({ operation: "settle", detail: "refused" }))
+  const doubtful: ReadonlyArray<readonly [what: string, script: ReadonlyArray<Settling>]> = [
+    ["is called failed after no answer", [lost, failed]],
+    ["cannot be asked for again after no answer", [lost, down]],
+    ["is called failed after it was under way", [Effect.succeed(pending), failed]],
+    ["cannot be asked for again after it was under way", [Effect.succeed(pending), down]]
+  ]
+  for (const [what, script] of doubtful) {
+    it.effect(`owes the answer where a settlement ${what}: the money may have moved`, () =>
+      Effect.gen(function*() {
+        const response = yield* get("/data", unsigned)
+        assert.strictEqual(response.status, 503)
+        assert.isUndefined(response.headers[V2.requiredHeader])
+        assert.deepStrictEqual(yield* statuses(4), [503, 503, 200, 402])
+      }).pipe(Effect.provide(shop([...script, failed, down, Effect.succeed(settled)]))))
+  }
+
+  it.effect("owes an answer of the price that was paid, and none that is dearer", () => {
+    const ask = (price: string, amount: string) => {
+      const payload = Option.getOrThrow(V2.decodePayment(unsigned[V2.paymentHeader])).payload
+      const accepted = { scheme: "exact", network: asset.network, amount, asset: asset.address, payTo }
+      return Effect.provideService(
+        Paywall.sell({ price })(answer),
+        HttpServerRequest.HttpServerRequest,
+        HttpServerRequest.fromWeb(
+          new Request("http://127.0.0.1/data", {
+            headers: { [V2.paymentHeader]: V2.encodePayment({ accepted, payload }) }
+          })
+        )
+      )
+    }
+    return Effect.gen(function*() {
+      assert.strictEqual((yield* ask("0.01", "10000")).status, 503)
+      assert.strictEqual((yield* ask("5", "5000000")).status, 402)
+      assert.strictEqual((yield* ask("0.01", "10000")).status, 200)
+    }).pipe(Effect.provide(shop([lost, lost, Effect.succeed(settled)])))
+  })
+
+  it.effect("keeps what was paid for out of shared caches, whatever the handler says", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* get("/data", unsigned)).headers["cache-control"], "private")
+    }).pipe(Effect.provide(shop([Effect.succeed(settled)], {
+      handler: Effect.map(answer, HttpServerResponse.setHeader("cache-control", "public, max-age=60"))
+    }))))
+
   it.effect("demands no other payment where a settlement failed", () =>
     Effect.gen(function*() {
       const response = yield* get("/data", unsigned)
@@ -501,7 +547,7 @@ describe("a payment whose nonce others know", () => {
       const script = [lost, lost, Effect.succeed(failed), Effect.succeed(settled)]
       yield* Effect.gen(function*() {
         assert.deepStrictEqual(yield* statuses(1), [503])
-        assert.strictEqual((yield* get("/data", signedBy("ff", "1"))).status, 402)
+        assert.strictEqual((yield* get("/data", signedBy("ff", "1"))).status, 503)
         assert.deepStrictEqual(yield* statuses(2), [200, 402])
       }).pipe(Effect.provide(shop(script)))
     }))

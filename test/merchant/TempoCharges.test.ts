@@ -67,6 +67,18 @@ const asPlain = (signed: Hex): Hex => {
   return `0x76${toRlp(items.map((item, at) => at === 11 ? "0x00" : item)).slice(2)}`
 }
 
+/** As if a key of `owner` had signed it, which only the chain can know. */
+const inTheNameOf = (owner: Hex, signed: Hex): Hex => {
+  const items = fromRlp(`0x${signed.slice(4)}`, "hex")
+  if (typeof items === "string") return signed
+  const sender: Hex = `0x${owner.slice(2).toLowerCase()}`
+  const forged = items.map((item, at): typeof item => {
+    if (at === 11) return sender
+    return at === items.length - 1 && typeof item === "string" ? `0x03${sender.slice(2)}${item.slice(2)}` : item
+  })
+  return `0x78${toRlp(forged).slice(2)}`
+}
+
 describe("a charge on Tempo", () => {
   it.effect("asks for what is sold, on its chain", () =>
     Effect.gen(function*() {
@@ -427,6 +439,41 @@ describe("a transaction whose fee the merchant pays", () => {
       assert.strictEqual(node.sent.length, 1)
     }).pipe(Effect.provide(shop(node, { feePayer: sponsored })))
   })
+
+  const stuck = (node: FakeNode, isStuck: (signed: Hex) => boolean) => ({
+    ...node,
+    node: { ...node.node, send: (signed: Hex) => isStuck(signed) ? Effect.never : node.node.send(signed) }
+  })
+
+  it.effect("does not wait for what a stranger sends in the name of its account", () => {
+    const node = fakeNode()
+    const isForged = (signed: Hex) => signed.includes(`03${account.address.slice(2).toLowerCase()}`)
+    return Effect.gen(function*() {
+      const [theirs, ours] = [yield* challenge, yield* challenge]
+      const forged = inTheNameOf(account.address, yield* sign(theirs, { signer: stranger }))
+      const forging = yield* Effect.forkChild(pull(theirs, forged), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(forging.pollUnsafe())
+      assert.strictEqual(yield* statusOf(pull(ours, yield* sign(ours))), 200)
+      yield* TestClock.adjust("1 minute")
+      assert.isFalse((yield* Fiber.join(forging)).ok)
+    }).pipe(Effect.provide(shop(stuck(node, isForged), { feePayer: sponsored })))
+  })
+
+  it.effect("is told to come back where too many of its account wait already", () =>
+    Effect.gen(function*() {
+      const first = yield* challenge
+      const asked = yield* Effect.forEach(Array.from({ length: 18 }), () => challenge)
+      const waiting = yield* Effect.forEach(
+        asked,
+        (it) => Effect.flatMap(sign(it), (signed) => Effect.forkChild(pull(it, signed), { startImmediately: true }))
+      )
+      const refused = yield* pull(first, yield* sign(first))
+      assert.isNotNull(refused.headers.get("retry-after"))
+      assert.deepStrictEqual(yield* outcomeOf(refused), [503, "internal-payment-error"])
+      for (const _ of waiting) yield* TestClock.adjust("1 minute")
+      yield* Fiber.joinAll(waiting)
+    }).pipe(Effect.provide(shop(stuck(fakeNode(), () => true), { feePayer: sponsored }))))
 
   it.effect("is not taken by its hash: nobody but the merchant can have sent it", () =>
     Effect.gen(function*() {

@@ -4,12 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { type Hex, type LocalAccount, verifyTypedData } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
-import { Addresses } from "viem/tempo"
+import { Account, Addresses } from "viem/tempo"
 import { fromRlp, pad, toRlp } from "viem/utils"
 import * as Asset from "../../src/Asset.ts"
 import type * as Chain from "../../src/Chain.ts"
@@ -744,6 +744,58 @@ describe("TempoCharge", () => {
         yield* rail.sign(yield* rail.plan(tempo.offer(), tempo.context))
       }))
 
+    it.effect("takes nothing from a wallet that signs for another account than its own", () =>
+      Effect.gen(function*() {
+        const account = privateKeyToAccount(tempo.key)
+        const other = privateKeyToAccount(`0x${"11".repeat(32)}`)
+        const odd: LocalAccount = { ...account, signTransaction: (...given) => other.signTransaction(...given) }
+        const access = Account.fromSecp256k1(`0x${"11".repeat(32)}`, { access: account })
+        const { signTransaction, signTypedData } = access
+        const keyed: LocalAccount = { ...account, signTransaction, signTypedData }
+        for (const feePayer of [false, true]) {
+          const signing = Effect.fnUntraced(function*(wallet: LocalAccount) {
+            const rail = yield* tempo.railWith({}, [nodeOf().node], Wallet.layer(wallet))
+            return yield* rail.sign(yield* rail.plan(tempo.offer({ details: { feePayer } }), tempo.context))
+          })
+          const error = yield* Effect.flip(signing(odd))
+          assert.include(error.message, "another account")
+          // A key that may act for the account is one of its own.
+          const decoded = TempoTransaction.decode(tempo.signed(yield* signing(keyed)))
+          assert.strictEqual(Option.getOrThrow(decoded).signatureType, "keychain")
+        }
+      }))
+
+    it.effect("refuses a plan that holds, or looks for, another payment than it would sign", () =>
+      Effect.gen(function*() {
+        const rail = yield* tempo.railWith({}, [nodeOf().node])
+        const plan = yield* rail.plan(tempo.offer(), tempo.context)
+        yield* rail.sign(tempo.stored(plan))
+        const { transaction } = Schema.decodeUnknownSync(
+          Schema.Struct({ transaction: Schema.Record(Schema.String, Schema.Json) })
+        )(plan.data)
+        const data = (change: Schema.JsonObject) => ({
+          ...Schema.decodeUnknownSync(Schema.Record(Schema.String, Schema.Json))(plan.data),
+          transaction: {
+            ...transaction,
+            ...change
+          }
+        })
+        for (
+          const change of [
+            { network: "eip155:1" },
+            { asset: tempo.alpha },
+            { feeUsd: 1n },
+            { spendableUntil: 1 },
+            { data: data({ chainId: 1 }) },
+            { data: data({ validBefore: 9_999 }) },
+            { data: data({ maxFeePerGas: "999999999999999" }) }
+          ]
+        ) {
+          const error = yield* Effect.flip(rail.sign(new Plan({ ...plan, ...change })))
+          assert.include(error.message, "not one of this rail", Object.keys(change).join())
+        }
+      }))
+
     it.effect("shows no signature to whoever prints the credential", () =>
       Effect.gen(function*() {
         const rail = yield* tempo.railWith({}, [nodeOf().node])
@@ -839,7 +891,7 @@ describe("TempoCharge", () => {
       Effect.gen(function*() {
         const { reconcile } = yield* world()
         assert.strictEqual(yield* reconcile, "Unknown (observed: transaction not mined so far)")
-        yield* TestClock.adjust("25 seconds")
+        yield* TestClock.adjust("30 seconds")
         assert.strictEqual(yield* reconcile, "Unknown (observed: transaction not mined so far)")
         yield* TestClock.adjust("1 second")
         assert.strictEqual(yield* reconcile, "Void (proven: transaction expired unmined)")
@@ -851,6 +903,47 @@ describe("TempoCharge", () => {
         yield* TestClock.adjust("1 hour")
         script.skew = -3_600
         assert.strictEqual(yield* reconcile, "Unknown (observed: transaction not mined so far)")
+      }))
+
+    it.effect("what one of a node's machines does not show yet is not proven to be absent", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(1_000_000)
+        const { node, script } = nodeOf()
+        let behind = 0n
+        const several: Chain.Node = {
+          ...node,
+          block: (tag) =>
+            Effect.map(
+              node.block(tag),
+              (block) =>
+                tag === "latest"
+                  ? { ...block, number: block.number - behind, timestamp: block.timestamp - behind }
+                  : block
+            )
+        }
+        const rail = yield* tempo.railWith({}, [several])
+        const offer = tempo.offer({ challenge: { expires: "1970-01-01T01:00:00Z" } })
+        const plan = tempo.stored(yield* rail.plan(offer, tempo.context))
+        yield* TestClock.adjust("31 seconds")
+        script.mined = [minedOf(plan, 1_020)]
+        behind = 15n
+        assert.strictEqual((yield* rail.reconcile(plan))._tag, "Unknown")
+        behind = 0n
+        assert.strictEqual((yield* rail.reconcile(plan))._tag, "Settled")
+        script.mined = []
+        assert.strictEqual((yield* rail.reconcile(plan))._tag, "Void")
+      }))
+
+    it.effect("finds what is valid for long, though the chain's clock is minutes behind ours", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(1_000_000)
+        const { node, script } = nodeOf({ skew: -200 })
+        const rail = yield* tempo.railWith({ validity: "5 minutes" }, [node])
+        const offer = tempo.offer({ challenge: { expires: "1970-01-01T01:00:00Z" } })
+        const plan = tempo.stored(yield* rail.plan(offer, tempo.context))
+        script.mined = [minedOf(plan, 801)]
+        yield* TestClock.adjust("20 minutes")
+        assert.strictEqual(shown(yield* rail.reconcile(plan)), "Settled (observed: transaction mined)")
       }))
 
     it.effect("finds the payment by its memo, with the fee, and is certain when its block is final", () =>
@@ -938,6 +1031,29 @@ describe("TempoCharge", () => {
         const verdict = yield* rail.reconcile(plan)
         assert.strictEqual(shown(verdict), "Void (proven: transaction reverted)")
         assert.strictEqual(verdict._tag === "Void" ? verdict.feeUsd : undefined, 1_000n)
+      }))
+
+    it.effect("loses no fee out of sight: what cost one is not void before its receipt is shown", () =>
+      Effect.gen(function*() {
+        const { plan, reconcile, script } = yield* world()
+        script.limits = { [hashA]: limitsOf(plan) }
+        script.mined = [{ ...minedOf(plan, 1_000, { succeeded: false, transfers: [] }), transactionHash: hashB }]
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(yield* reconcile, "Unknown (observed: its fee was paid, and its receipt is not shown)")
+      }))
+
+    it.effect("takes no greater fee than was signed from a receipt", () =>
+      Effect.gen(function*() {
+        const { plan, rail, script } = yield* world()
+        script.limits = { [hashA]: limitsOf(plan) }
+        yield* TestClock.adjust("1 minute")
+        for (const succeeded of [true, false]) {
+          const receipt = minedOf(plan, 1_000, { succeeded, effectiveGasPrice: 10n ** 30n })
+          script.mined = [succeeded ? receipt : { ...receipt, logs: receipt.logs.slice(-1) }]
+          const verdict = yield* rail.reconcile(plan)
+          assert.strictEqual(verdict._tag, succeeded ? "Settled" : "Void")
+          assert.strictEqual("feeUsd" in verdict ? verdict.feeUsd : undefined, plan.feeUsd)
+        }
       }))
 
     it.effect("takes no fee for what a merchant paid for", () =>
@@ -1045,6 +1161,34 @@ describe("TempoCharge", () => {
         assert.strictEqual(asked[0], "send")
       }))
 
+    it.effect("does not wait for a node that is silent where the other shows it", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(1_000_000)
+        const first = nodeOf()
+        const silent: Chain.Node = { ...nodeOf().node, send: () => Effect.never, receipt: () => Effect.never }
+        const rail = yield* tempo.railWith({ mode: "push" }, [silent, first.node])
+        const offer = tempo.offer({ challenge: { expires: "1970-01-01T01:00:00Z" } })
+        const plan = yield* rail.plan(offer, tempo.context)
+        const credential = yield* rail.sign(plan)
+        const transactionHash: Hex = `0x${credential.broadcast?.transaction.slice(2) ?? ""}`
+        const fiber = yield* running(credential)
+        first.script.mined = [minedOf(plan, 1_000, { transactionHash })]
+        yield* TestClock.adjust("3 seconds")
+        assert.isDefined(fiber.pollUnsafe())
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "Settled")
+      }))
+
+    it.effect("knows nothing where no node is configured any more", () =>
+      Effect.gen(function*() {
+        const { plan, rail } = yield* world()
+        const { broadcast } = yield* rail.sign(plan)
+        const without = yield* tempo.railWith({ mode: "push" }, [])
+        const fiber = yield* running(yield* without.sign(tempo.stored(plan), broadcast?.transaction))
+        yield* TestClock.adjust("2 minutes")
+        assert.isDefined(fiber.pollUnsafe())
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "Unknown")
+      }))
+
     it.effect("a node that refuses it proves nothing", () =>
       Effect.gen(function*() {
         const { mine, plan, rail, script } = yield* world()
@@ -1060,9 +1204,9 @@ describe("TempoCharge", () => {
       Effect.gen(function*() {
         const { plan, rail } = yield* world()
         const fiber = yield* running(yield* rail.sign(plan))
-        yield* TestClock.adjust("24 seconds")
+        yield* TestClock.adjust("30 seconds")
         assert.isUndefined(fiber.pollUnsafe())
-        yield* TestClock.adjust("6 seconds")
+        yield* TestClock.adjust("2 seconds")
         assert.strictEqual(shown(yield* Fiber.join(fiber)), "Void (proven: transaction expired unmined)")
       }))
 
@@ -1154,7 +1298,7 @@ describe("TempoCharge", () => {
         const again = yield* rail.sign(plan, hashB)
         assert.strictEqual(again.broadcast?.transaction, hashB)
         const fiber = yield* running(again)
-        yield* TestClock.adjust("30 seconds")
+        yield* TestClock.adjust("32 seconds")
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "Void")
         assert.notInclude(asked, "send")
       }))

@@ -21,6 +21,7 @@ const chosenText = (chosen: Quoted.Quotation): string =>
     ["offer", `${Quoted.what(chosen)}${chosen.offer.network === "" ? "" : ` on ${chosen.offer.network}`}`],
     ["price", `${Quoted.price(chosen)} (${chosen.offer.units} units)`],
     ["payee", chosen.offer.payee === "" ? "not named" : chosen.offer.payee],
+    ...(chosen.offer.alsoPays ?? []).map((payee): readonly [string, string] => ["a part to", payee]),
     ["over", Option.match(chosen.candidate, { onNone: () => "", onSome: ({ rail }) => rail.name })],
     ["because", chosen.why]
   ]))

@@ -17,7 +17,7 @@ import type { Asset } from "../../Asset.ts"
 import type * as Chain from "../../Chain.ts"
 import { ChainError, InsufficientFunds } from "../../PaymentError.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
-import * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
+import * as TempoUnsigned from "../../wire/mpp/TempoUnsigned.ts"
 import * as Eip3009 from "../Eip3009.ts"
 
 /**
@@ -105,7 +105,7 @@ export interface Wanted {
   readonly asset: Asset
   readonly units: bigint
   readonly transfers: ReadonlyArray<Transfer>
-  readonly calls: ReadonlyArray<TempoTransaction.Call>
+  readonly calls: ReadonlyArray<TempoUnsigned.Call>
   /** Absent where the merchant pays the fee. */
   readonly feeToken: Asset | undefined
   /** Seconds since the epoch. */
@@ -131,7 +131,7 @@ const proposal = ({ calls, feeToken, payer, validBefore }: Wanted) => ({
   type: "0x76",
   calls: calls.map(({ data, to }) => ({ to, value: "0x0", data })),
   nonce: "0x0",
-  nonceKey: numberToHex(TempoTransaction.expiringNonceKey),
+  nonceKey: numberToHex(TempoUnsigned.expiringNonceKey),
   validBefore: numberToHex(validBefore),
   ...(feeToken === undefined ? {} : { feeToken: feeToken.address })
 })

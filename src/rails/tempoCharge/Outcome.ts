@@ -2,8 +2,8 @@
  * What a chain says became of a Tempo charge.
  *
  * A transaction with an expiring nonce is mined at most once, in a block stamped before its `validBefore`, by whoever holds
- * it. So a chain can prove both ends of it: a receipt, or a finalized block at or after `validBefore` with no such
- * transaction before it.
+ * it. So a chain can prove both ends of it: a receipt, or a finalized block past `validBefore` with no such transaction
+ * before it.
  *
  * @since 0.1.0
  */
@@ -15,6 +15,7 @@ import type * as Chain from "../../Chain.ts"
 import type { ChainError } from "../../PaymentError.ts"
 import { Evidence, type Verdict } from "../../Rails.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
+import { maxFeeUsd } from "../../wire/mpp/TempoUnsigned.ts"
 import * as Search from "./Search.ts"
 import { sameHex, type Signed, topics, unitsOf, word } from "./Search.ts"
 
@@ -69,9 +70,12 @@ const areTransferred = (signed: Signed, logs: ReadonlyArray<Chain.Log>): boolean
 
 const weiPerMicroDollar = 10n ** 12n
 
-/** What the payer paid for it, in micro-dollars. */
-const feeOf = ({ transaction: { sponsored } }: Signed, { effectiveGasPrice, gasUsed }: Chain.Receipt): bigint =>
-  sponsored ? 0n : (gasUsed * effectiveGasPrice + weiPerMicroDollar - 1n) / weiPerMicroDollar
+/** What the payer paid for it, in micro-dollars: never more than was signed, whatever a receipt says. */
+const feeOf = ({ transaction }: Signed, { effectiveGasPrice, gasUsed }: Chain.Receipt): bigint => {
+  const most = maxFeeUsd(transaction)
+  const fee = (gasUsed * effectiveGasPrice + weiPerMicroDollar - 1n) / weiPerMicroDollar
+  return fee < most ? fee : most
+}
 
 /**
  * What a receipt says: settled, with the fee; void only if it was reverted in a block that is final. `final` is the number of
@@ -122,6 +126,12 @@ const ofFound = Effect.fnUntraced(function*(
   return { _tag: "Settled", units: signed.units, content: false, evidence }
 })
 
+/**
+ * A node is often several machines, of which some are behind: a final block has to be this much past the end before it is
+ * believed that nothing was mined, in seconds.
+ */
+const margin = 5n
+
 const ask = Effect.fnUntraced(function*(
   node: Chain.Node,
   signed: Signed,
@@ -148,9 +158,14 @@ const ask = Effect.fnUntraced(function*(
   if (charged === "not searched") return notSearched
   const failed = Option.isSome(charged) ? yield* node.receipt(charged.value.hash) : Option.none()
   if (Option.isSome(failed)) return ofReceipt(signed, failed.value, final.number)
+  if (Option.isSome(charged)) {
+    return unknown("its fee was paid, and its receipt is not shown", "observed", { reference: charged.value.hash })
+  }
   if (Result.isFailure(mined)) return yield* mined.failure
 
-  return final.timestamp >= BigInt(validBefore)
+  // What is not shown yet was not searched.
+  const isSearched = latest.number >= final.number
+  return isSearched && final.timestamp >= BigInt(validBefore) + margin
     ? { _tag: "Void", evidence: new Evidence({ rank: "proven", what: "transaction expired unmined", detail }) }
     : unknown("transaction not mined so far", "observed", { detail })
 })
@@ -160,9 +175,9 @@ const ask = Effect.fnUntraced(function*(
  *
  * **Details**
  *
- * `Void` takes all of the nodes: each must show a finalized block at or after `validBefore`, and nothing that was mined before
- * it, or a transaction that was reverted. `Settled` carries the transaction and its fee, and a mismatch if it did not
- * transfer all that was signed.
+ * `Void` takes all of the nodes: each must show a finalized block past `validBefore`, and nothing that was mined before it,
+ * or a transaction that was reverted. `Settled` carries the transaction and its fee, and a mismatch if it did not transfer
+ * all that was signed.
  *
  * @category combinators
  * @since 0.1.0

@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import type * as Rails from "../../Rails.ts"
 import { Challenge } from "../../wire/mpp/Challenge.ts"
 import * as TempoCharge from "../../wire/mpp/TempoCharge.ts"
-import * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
+import * as TempoUnsigned from "../../wire/mpp/TempoUnsigned.ts"
 import type { Signed } from "./Search.ts"
 import { transfersOf } from "./Terms.ts"
 
@@ -27,7 +27,7 @@ export const Data = Schema.Union([
   Schema.Struct({
     mode: Schema.Literals(["pull", "push"]),
     challenge: Challenge,
-    transaction: TempoTransaction.Unsigned,
+    transaction: TempoUnsigned.Unsigned,
     /** The name in the memo, where the client has one. */
     clientId: Schema.optionalKey(Schema.String),
     /** Seconds since the epoch. */
@@ -60,10 +60,16 @@ const decodeData = Schema.decodeUnknownOption(Data)
 
 /** Whether the transaction makes the transfers that the challenge asks for, and nothing else. */
 const isConsistent = (token: Signed["token"], { transaction, transfers }: Signed): boolean => {
-  const calls = TempoTransaction.calls(token, transfers)
+  const calls = TempoUnsigned.calls(token, transfers)
   return calls.length === transaction.calls.length &&
     calls.every(({ data, to }, at) => to === transaction.calls[at]?.to && data === transaction.calls[at]?.data)
 }
+
+/** Whether what is held, and looked for on a chain, is what the transaction takes there. */
+const isHeld = (plan: Rails.Plan, { token, transaction, units }: Signed): boolean =>
+  plan.units === units && (plan.feeUsd ?? 0n) === TempoUnsigned.maxFeeUsd(transaction) &&
+  plan.network === `eip155:${transaction.chainId}` && plan.asset.toLowerCase() === token &&
+  plan.payer.toLowerCase() === transaction.from && plan.spendableUntil === transaction.validBefore * 1000
 
 /**
  * Reads what was written down; none where it is not of this rail, or contradicts itself.
@@ -71,8 +77,8 @@ const isConsistent = (token: Signed["token"], { transaction, transfers }: Signed
  * @category decoding
  * @since 0.1.0
  */
-export const read = ({ data, payer, units }: Rails.Plan): Option.Option<Payment> =>
-  Option.flatMap(decodeData(data), (decoded): Option.Option<Payment> => {
+export const read = (plan: Rails.Plan): Option.Option<Payment> =>
+  Option.flatMap(decodeData(plan.data), (decoded): Option.Option<Payment> => {
     const request = Result.getSuccess(TempoCharge.fromChallenge(decoded.challenge))
     if (decoded.mode === "proof") return Option.as(Option.filter(request, ({ amount }) => amount === 0n), decoded)
     return Option.flatMap(request, (request) => {
@@ -84,8 +90,7 @@ export const read = ({ data, payer, units }: Rails.Plan): Option.Option<Payment>
         units: request.amount,
         plannedAt
       }
-      return request.amount === units && transaction.from === payer.toLowerCase() &&
-          isConsistent(request.currency, signed)
+      return isHeld(plan, signed) && isConsistent(request.currency, signed)
         ? Option.some({ ...decoded, signed })
         : Option.none()
     })

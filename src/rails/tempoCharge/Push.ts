@@ -16,6 +16,9 @@ import type { Signed } from "./Search.ts"
 /** How long it is waited between two questions, in milliseconds: at first, and at most. */
 const pause = { first: 20, most: 500 }
 
+/** A node that takes a transaction and does not answer is waited for alone no longer than this, in milliseconds. */
+const silence = 2_000
+
 /** A node may show a block late; in seconds. */
 const margin = 2n
 
@@ -36,8 +39,8 @@ export interface Broadcast extends Signed {
   readonly sentBefore: boolean
 }
 
-/** The answer of the first node that has one. */
-const anywhere = <A>(
+/** The answer of the first node that has one, once all were asked. */
+const everywhere = <A>(
   nodes: ReadonlyArray<Chain.Node>,
   question: (node: Chain.Node) => Effect.Effect<Option.Option<A>, unknown>
 ): Effect.Effect<Option.Option<A>> =>
@@ -45,6 +48,15 @@ const anywhere = <A>(
     Effect.forEach(nodes, (node) => Effect.option(question(node)), { concurrency: "unbounded" }),
     (answers) => Option.firstSomeOf(answers.map(Option.flatten))
   )
+
+/** The first answer that comes, of whatever node: the others are not waited for. */
+const anywhere = <A>(
+  nodes: ReadonlyArray<Chain.Node>,
+  question: (node: Chain.Node) => Effect.Effect<Option.Option<A>, unknown>
+): Effect.Effect<Option.Option<A>> =>
+  nodes.length === 0
+    ? Effect.succeedNone
+    : Effect.option(Effect.raceAll(nodes.map((node) => Effect.flatMap(question(node), Effect.fromOption))))
 
 const of = (hash: Hex) => ({ transactionHash }: Chain.Receipt) => transactionHash.toLowerCase() === hash.toLowerCase()
 
@@ -107,9 +119,13 @@ export const run = Effect.fnUntraced(function*(
   const { hash, raw, sentBefore, transaction: { validBefore } } = broadcast
   const look = receipt(nodes, hash)
   const known = sentBefore ? yield* look : Option.none()
+  const seen = persist(look, validBefore * 1000)
   const sent = Option.isSome(known) || Option.isNone(raw)
     ? known
-    : Option.filter(yield* anywhere(nodes, (node) => node.send(raw.value)), of(hash))
+    : yield* Effect.raceFirst(
+      Effect.map(everywhere(nodes, (node) => node.send(raw.value)), Option.filter(of(hash))),
+      Effect.delay(seen, silence)
+    )
   /** Some as soon as nothing more is to be waited for. */
   const waited = Effect.gen(function*() {
     const mined = yield* look

@@ -7,12 +7,11 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Address, Hex } from "viem"
-import { Addresses } from "viem/tempo"
 import { isHex, pad, toEventSelector } from "viem/utils"
 import * as Chain from "../../Chain.ts"
 import type { ChainError } from "../../PaymentError.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
-import type * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
+import type * as TempoUnsigned from "../../wire/mpp/TempoUnsigned.ts"
 
 /**
  * What is asked about.
@@ -21,7 +20,7 @@ import type * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
  * @since 0.1.0
  */
 export interface Signed {
-  readonly transaction: TempoTransaction.Unsigned
+  readonly transaction: TempoUnsigned.Unsigned
   readonly token: Address
   /** The first of them has a memo. */
   readonly transfers: readonly [Transfer, ...ReadonlyArray<Transfer>]
@@ -45,11 +44,17 @@ export const topics = {
 /** Most nodes answer for at least this many blocks at once. */
 const blocksPerSearch = 1_000n
 
+/** Where fees go, on every Tempo chain. */
+const feeManager: Hex = "0xfeec000000000000000000000000000000000000"
+
 /** A payment is valid for minutes. A chain that makes more blocks than these in that time is not searched to its end. */
 const maxSearches = 16
 
-/** By how much our clock may be ahead of the chain's, in seconds. */
-const clockSkew = 120n
+/**
+ * By how much our clock may be ahead of the chain's, in seconds: no chain takes a transaction that ends later than this after
+ * its own time, and none ends before it was planned.
+ */
+const clockSkew = 300n
 
 /**
  * An address as it stands in a topic.
@@ -162,7 +167,7 @@ export const byTransfer = (node: Chain.Node, signed: Signed, latest: Chain.Block
 export const byFee = (node: Chain.Node, signed: Signed, latest: Chain.Block, feeToken: Hex) =>
   search(node, signed, latest, {
     token: feeToken,
-    topics: [topics.transfer, word(signed.transaction.from), word(Addresses.feeManager)],
+    topics: [topics.transfer, word(signed.transaction.from), word(feeManager)],
     isLike: () => true,
     isDoubtful: false
   })

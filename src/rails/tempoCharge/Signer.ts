@@ -50,7 +50,11 @@ export const sign = Effect.fnUntraced(function*(
     catch: () => unusable("the transaction cannot be written")
   })
   const signed = yield* wallet.signTransaction(serializable, Transaction.serialize)
-  return isSignatureOf(transaction, unsigned, signed)
+  if (!isSignatureOf(transaction, unsigned, signed)) {
+    return yield* unusable("the wallet signed another transaction than the one that was planned")
+  }
+  // The signature alone says who pays: what another account paid would never be found again.
+  return Option.exists(TempoTransaction.decode(signed), ({ from }) => from === transaction.from)
     ? signed
-    : yield* unusable("the wallet signed another transaction than the one that was planned")
+    : yield* unusable("the wallet signed for another account than its own")
 })

@@ -195,6 +195,7 @@ const decodeRequest = Json.decoder(Schema.Struct({
   currency: Word,
   recipient: Schema.optionalKey(Word),
   description: Schema.optionalKey(Schema.String),
+  externalId: Schema.optionalKey(Schema.String),
   methodDetails: Schema.optionalKey(Schema.Struct({
     chainId: Schema.optionalKey(Schema.NullOr(Schema.Int.check(Schema.isGreaterThan(0)))),
     splits: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.Struct({ recipient: Word }))))
@@ -208,7 +209,8 @@ const decodeRequest = Json.decoder(Schema.Struct({
  * @since 0.1.0
  */
 export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Result.Result<Offer, string> =>
-  Result.map(decodeRequest(request), ({ amount, currency, description, methodDetails, recipient }) => {
+  Result.map(decodeRequest(request), ({ amount, currency, description, externalId, methodDetails, recipient }) => {
+    const named = cleanText(externalId ?? "")
     const chainId = methodDetails?.chainId ?? undefined
     const merchantText = cleanText(challenge.description ?? description ?? "")
     const splits = methodDetails?.splits ?? []
@@ -224,6 +226,7 @@ export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Resul
       realm: challenge.realm,
       ...(challenge.expires === undefined ? {} : { expiresAt: Math.max(0, Date.parse(challenge.expires)) }),
       ...(merchantText === "" ? {} : { merchantText }),
+      ...(named === "" ? {} : { externalId: named }),
       wire: challenge
     })
   })

@@ -91,6 +91,15 @@ export const takesAuthorization = ({ methodDetails }: Request): boolean =>
  * The nonce of the authorization that answers a challenge, which binds it to that challenge: the digest of its id and its
  * realm.
  *
+ * **Example** (A token takes a nonce once, so a challenge is paid once)
+ *
+ * ```ts
+ * import { nonce } from "effect-mpp/wire/mpp/EvmCharge"
+ *
+ * nonce({ id: "challenge-123", realm: "api.example.com" })
+ * // => "0x6e75bcb5df1f8022ad4eecac5da5620c2c1db72d885bca54897f41a782c65b3a"
+ * ```
+ *
  * @category getters
  * @since 0.1.0
  */
