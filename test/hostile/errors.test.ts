@@ -342,7 +342,9 @@ describe("the other reasons", () => {
           address: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
           resign: "no",
           signTransaction: () =>
-            Effect.fail(new PaymentError.WalletError({ operation: "sign a transaction", detail: "the person said no" })),
+            Effect.fail(
+              new PaymentError.WalletError({ operation: "sign a transaction", detail: "the person said no" })
+            ),
           signTypedData: () =>
             Effect.fail(new PaymentError.WalletError({ operation: "sign typed data", detail: "the person said no" }))
         })

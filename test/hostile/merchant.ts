@@ -11,6 +11,10 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type { SessionAuthority } from "../../src/merchant/SessionAuthority.ts"
 import * as Json from "../../src/wire/Json.ts"
+import * as Challenge from "../../src/wire/mpp/Challenge.ts"
+import * as Credential from "../../src/wire/mpp/Credential.ts"
+import * as PaymentRequest from "../../src/wire/mpp/PaymentRequest.ts"
+import * as Problem from "../../src/wire/mpp/Problem.ts"
 import * as Receipt from "../../src/wire/mpp/Receipt.ts"
 import * as SeedChallenge from "../../src/wire/mpp/SeedChallenge.ts"
 import * as Settlement from "../../src/wire/x402/Settlement.ts"
@@ -42,10 +46,13 @@ export interface Sale {
 
 export interface Shop {
   readonly price?: string
-  readonly sells?: ReadonlyArray<"x402" | "x402 v1" | "session">
+  readonly sells?: ReadonlyArray<"x402" | "x402 v1" | "session" | "evm">
   /** Members of the demand that this merchant has of its own. */
   readonly requirement?: Schema.JsonObject
   readonly challenge?: Partial<SeedChallenge.Terms>
+  /** Members of the challenge of a charge over MPP, and of its request. A member that is undefined is left out. */
+  readonly charge?: { readonly [member: string]: string | undefined }
+  readonly chargeRequest?: { readonly [member: string]: Schema.Json | undefined }
   /** How it answers what carries no credential. Default: by the demand. */
   readonly unpaid?: Step
   /** How it answers what does: one answer after the other, the last of them for ever. Default: {@link honest}. */
@@ -58,20 +65,23 @@ export interface Shop {
 
 export const content = { bought: "content" }
 
-const json = (status: number, body: unknown, headers: Record<string, string> = {}) =>
+export const json = (status: number, body: unknown, headers: Record<string, string> = {}) =>
   new Response([204, 205, 304].includes(status) ? null : JSON.stringify(body), {
     status,
     headers: { "content-type": "application/json", ...headers }
   })
 
+/** What every kind of merchant has at hand. */
+type Counter = Pick<Sale, "receipt">
+
 /** Answers with a status, and a receipt if something was taken. */
-export const status = (code: number, headers: Record<string, string> = {}): Step => ({ receipt }) =>
+export const status = (code: number, headers: Record<string, string> = {}) => ({ receipt }: Counter): Reply =>
   json(code, code < 300 ? content : { error: "no" }, { ...receipt(), ...headers })
 
-export const withoutReceipt = (code: number, headers: Record<string, string> = {}): Step => () =>
+export const withoutReceipt = (code: number, headers: Record<string, string> = {}): (sale: Counter) => Reply => () =>
   json(code, code < 300 ? content : { error: "no" }, headers)
 
-export const delivers: Step = status(200)
+export const delivers = status(200)
 
 /** Demands the payment again, as if nothing had come. */
 export const demandsAgain: Step = ({ demand }) => demand()
@@ -79,12 +89,12 @@ export const demandsAgain: Step = ({ demand }) => demand()
 /** Refuses the payment, in the words of the protocol. */
 export const refuses = (code: string): Step => ({ demand }) => demand({}, { error: code })
 
-export const cuts: Step = () => "cut"
-export const hangs: Step = () => "hangs"
-export const refusesConnection: Step = () => "refused"
+export const cuts = (): Reply => "cut"
+export const hangs = (): Reply => "hangs"
+export const refusesConnection = (): Reply => "refused"
 
 /** The body breaks after a part of it. */
-export const breaksOff: Step = ({ receipt }) =>
+export const breaksOff = ({ receipt }: Counter): Reply =>
   new Response(
     new ReadableStream({
       start: (controller) => controller.enqueue(new TextEncoder().encode("{\"bought\":")),
@@ -121,7 +131,7 @@ export const honest: Step = (sale) =>
 /** Remembers whom it has sold to: the same payment gets the same content again. */
 export const replays: Step = (sale) => Effect.flatMap(sale.take(), () => asEffect(delivers(sale)))
 
-const asEffect = <A>(value: A | Effect.Effect<A>): Effect.Effect<A> =>
+export const asEffect = <A>(value: A | Effect.Effect<A>): Effect.Effect<A> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -141,10 +151,17 @@ export interface Seen {
 
 const member = (value: Schema.Json | undefined, name: string) => Json.isObject(value) ? value[name] : undefined
 
-const authorizationOf = (headers: { readonly [name: string]: string }): Authorization | undefined => {
+/** The x402 payment in the headers of a request. */
+export const authorizationOf = (headers: { readonly [name: string]: string }): Authorization | undefined => {
   const header = headers["payment-signature"] ?? headers["x-payment"]
   const payment = header === undefined ? undefined : Option.getOrUndefined(Json.fromBase64(header))
   return member(member(payment, "payload"), "authorization") as Authorization | undefined
+}
+
+/** What was signed for a charge over MPP. */
+const chargedOf = ({ authorization }: { readonly [name: string]: string }): Authorization | undefined => {
+  const presented = authorization === undefined ? undefined : Option.getOrUndefined(Credential.parse(authorization))
+  return presented?._tag === "Standard" ? presented.credential.payload as unknown as Authorization : undefined
 }
 
 const tokenOf = ({ authorization = "" }: { readonly [name: string]: string }) =>
@@ -166,7 +183,39 @@ const requirementOf = (shop: Shop, change: Schema.JsonObject): Schema.JsonObject
   ...change
 })
 
-const demandOf = (shop: Shop, url: URL, change: Schema.JsonObject = {}, around: Schema.JsonObject = {}) => {
+/** The challenge of a charge on an EVM chain. */
+const chargeOf = (shop: Shop, url: URL, now: number, nth: number, change: Schema.JsonObject) => {
+  const present = <Value>(members: { readonly [member: string]: Value | undefined }) =>
+    Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+  return Challenge.format({
+    ...present({
+      id: `ch_${nth}`,
+      realm: url.hostname,
+      method: "evm",
+      intent: "charge",
+      expires: new Date(now + 300_000).toISOString(),
+      request: PaymentRequest.encode(
+        present({
+          amount: unitsOf(shop.price ?? "0.01").toString(),
+          currency: Chain.token,
+          recipient: payee,
+          methodDetails: { chainId: Number(Chain.network.split(":")[1]), credentialTypes: ["authorization"] },
+          ...shop.chargeRequest,
+          ...change
+        }) as Schema.JsonObject
+      ),
+      ...shop.charge
+    }) as unknown as Challenge.Challenge
+  })
+}
+
+const demandOf = (
+  shop: Shop,
+  url: URL,
+  { nth, now }: { readonly nth: number; readonly now: number },
+  change: Schema.JsonObject = {},
+  around: Schema.JsonObject = {}
+) => {
   const sells = shop.sells ?? ["x402"]
   const requirement = requirementOf(shop, change)
   const resource = `${url.origin}${url.pathname}`
@@ -176,6 +225,19 @@ const demandOf = (shop: Shop, url: URL, change: Schema.JsonObject = {}, around: 
     error: "X-PAYMENT header is required",
     accepts: [{ ...others, network: "base-sepolia", maxAmountRequired: amount ?? "", resource, description: "data" }],
     ...around
+  }
+  if (sells.includes("evm")) {
+    const taken = /already_used/.test(String(around.error))
+    const code = taken ? "verification-failed" : String(around.error)
+    const problem = Problem.toJson({
+      code,
+      title: code,
+      status: 402,
+      ...(taken ? { detail: "the authorization was used already" } : {})
+    })
+    return json(402, around.error === undefined ? {} : problem, {
+      "www-authenticate": chargeOf(shop, url, now, nth, change)
+    })
   }
   return json(402, sells.includes("x402 v1") ? v1 : {}, {
     ...(sells.includes("session")
@@ -210,8 +272,9 @@ export const serve = (shop: Shop, world: {
   const paid = shop.paid ?? [honest]
   return Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, url: URL) {
     const { chain, authority, seen } = world
-    const authorization = authorizationOf(request.headers)
-    const token = tokenOf(request.headers)
+    const charged = chargedOf(request.headers)
+    const authorization = charged ?? authorizationOf(request.headers)
+    const token = charged === undefined ? tokenOf(request.headers) : undefined
     const nth = seen.filter((it) => it.authorization !== undefined || it.token !== undefined).length
     const at = yield* Clock.currentTimeMillis
     seen.push({ at, method: request.method, url: url.href, headers: { ...request.headers }, authorization, token })
@@ -221,6 +284,11 @@ export const serve = (shop: Shop, world: {
       if (authorization !== undefined) {
         const transaction = chain.settle(authorization, Math.floor(now / 1000))
         if (transaction === undefined) return undefined
+        if (charged !== undefined) {
+          const timestamp = new Date(now).toISOString()
+          receipt = { "payment-receipt": Receipt.encode({ method: "evm", reference: transaction, timestamp }) }
+          return transaction
+        }
         receipt = {
           "payment-response": Settlement.encode({
             success: true,
@@ -249,7 +317,7 @@ export const serve = (shop: Shop, world: {
       token,
       take,
       receipt: () => receipt,
-      demand: (change, around) => demandOf(shop, url, change, around)
+      demand: (change, around) => demandOf(shop, url, { nth: seen.length, now: at }, change, around)
     }
     const step = authorization === undefined && token === undefined
       ? shop.unpaid ?? demandsAgain

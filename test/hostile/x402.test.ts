@@ -3,9 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Asset from "../../src/Asset.ts"
-import * as PayingClient from "../../src/PayingClient.ts"
 import * as Payment from "../../src/Payment.ts"
 import * as Chain from "./chain.ts"
 import {
@@ -24,14 +22,7 @@ import {
 } from "./merchant.ts"
 import * as World from "./world.ts"
 
-const { buy, failure, hostile, outcome, pass, patiently, price, standing, states, sweep } = World
-
-/** A request that has side effects. */
-const order = (key?: string) =>
-  Effect.flatMap(PayingClient.PayingClient, (client) =>
-    patiently(client.execute(HttpClientRequest.post(World.url, {
-      headers: key === undefined ? {} : { "idempotency-key": key }
-    }))))
+const { buy, failure, hostile, order, outcome, pass, price, standing, states, sweep } = World
 
 const pending: Step = claims(402, { success: false, errorReason: "settlement_pending" })
 
