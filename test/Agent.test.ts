@@ -64,7 +64,12 @@ describe("Agent", () => {
 
   it.effect("is made of configuration", () =>
     Effect.gen(function*() {
-      assert.deepStrictEqual((yield* railNames).toSorted(), ["mpp/token-session", "x402/exact"])
+      assert.deepStrictEqual((yield* railNames).toSorted(), [
+        "evm/charge",
+        "mpp/token-session",
+        "tempo/charge",
+        "x402/exact"
+      ])
       const budget = yield* Budget.Budget
       assert.strictEqual(budget.plan.limit, 2_500_000n)
       assert.strictEqual(budget.ceiling, 20_000n)

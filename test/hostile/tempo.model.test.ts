@@ -172,6 +172,6 @@ describe("a Tempo charge", () => {
           }
         })
       ),
-    { arbitrary: { runs: Number(process.env.RUNS ?? 120) }, timeout: 120_000 }
+    { arbitrary: { runs: 120 }, timeout: 120_000 }
   )
 })

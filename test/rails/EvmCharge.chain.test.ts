@@ -6,6 +6,7 @@ import { Effect, Layer } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import * as Agent from "../../src/Agent.ts"
 import * as Ledger from "../../src/Ledger.ts"
+import * as Payment from "../../src/Payment.ts"
 import * as EvmCharge from "../../src/rails/EvmCharge.ts"
 import * as ExactEvm from "../../src/rails/ExactEvm.ts"
 import * as Evm from "../../src/testing/chain/Evm.ts"
@@ -99,16 +100,18 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("evm/charge
 
 // A chain of its own: its clock is the computer's still.
 layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("one challenge for two purchases", (it) => {
-  it.effect("is taken once, whoever signs for it again", () => {
+  it.effect("is answered by one of them, and nothing is signed for the other", () => {
     let first: Promise<Response> | undefined
     return Effect.gen(function*() {
       const { transfers, value } = yield* transfersDuring(
-        Effect.all([buy, reasonOf(Effect.delay(buy, "1100 millis"))])
+        Effect.all([buy, reasonOf(Effect.delay(buy, "1100 millis"))]).pipe(Payment.with({ rails: ["evm/charge"] }))
       )
       const [once, again] = value
       assert.deepStrictEqual(once, bought)
-      assert.strictEqual(again.reason._tag, "PaidUndelivered")
+      assert.deepInclude(again.reason, { _tag: "PolicyDenied", rule: "challenge-answered" })
+      assert.strictEqual(again.money, "unspent")
       assert.lengthOf(transfers, 1)
+      assert.deepStrictEqual(yield* standing, { spent: 10_000n, exposed: 0n })
     }).pipe(
       Effect.provide(
         Layer.merge(
