@@ -226,9 +226,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 
   // What writes transactions takes a while to load, and a program that pays none on Tempo does without.
-  const signer = yield* Effect.cached(Effect.promise(() => import("./tempoCharge/Signer.ts")))
-  const signTransaction = (transaction: TempoUnsigned.Unsigned) =>
-    Effect.flatMap(signer, ({ sign }) => sign(wallet, transaction))
+  const signer = yield* Effect.cached(
+    Effect.flatMap(Effect.promise(() => import("./tempoCharge/Signer.ts")), ({ make }) => make(wallet))
+  )
+  const signTransaction = (transaction: TempoUnsigned.Unsigned) => Effect.flatMap(signer, (sign) => sign(transaction))
 
   /** A transaction that was broadcast is signed again only if that gives the same one, and it was not mined yet. */
   const pushed = Effect.fnUntraced(function*(

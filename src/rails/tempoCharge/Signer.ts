@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import type { Hex } from "viem"
 import { Transaction } from "viem/tempo"
 import { fromRlp } from "viem/utils"
@@ -35,26 +36,33 @@ const isSignatureOf = (transaction: TempoTransaction.Unsigned, unsigned: Hex, si
 }
 
 /**
- * Signs a transaction, field for field as it was written down.
+ * Makes the signer of a wallet's transactions: field for field as they were written down.
  *
- * @category combinators
+ * **Details**
+ *
+ * The signature alone says who pays, and what another account paid would never be found again. So it is looked at: each
+ * time, or once where a key of this process signs, which has repeated its signatures and cannot change.
+ *
+ * @category constructors
  * @since 0.1.0
  */
-export const sign = Effect.fnUntraced(function*(
-  wallet: Wallet["Service"],
-  transaction: TempoTransaction.Unsigned
-): Effect.fn.Return<Hex, WalletError> {
-  const serializable = TempoTransaction.serializable(transaction)
-  const unsigned = yield* Effect.tryPromise({
-    try: () => Transaction.serialize(serializable),
-    catch: () => unusable("the transaction cannot be written")
+export const make = Effect.fnUntraced(function*(wallet: Wallet["Service"]) {
+  const isKnown = yield* Ref.make(false)
+  return Effect.fnUntraced(function*(transaction: TempoTransaction.Unsigned): Effect.fn.Return<Hex, WalletError> {
+    const serializable = TempoTransaction.serializable(transaction)
+    const unsigned = yield* Effect.tryPromise({
+      try: () => Transaction.serialize(serializable),
+      catch: () => unusable("the transaction cannot be written")
+    })
+    const signed = yield* wallet.signTransaction(serializable, Transaction.serialize)
+    if (!isSignatureOf(transaction, unsigned, signed)) {
+      return yield* unusable("the wallet signed another transaction than the one that was planned")
+    }
+    if (yield* Ref.get(isKnown)) return signed
+    if (!Option.exists(TempoTransaction.decode(signed), ({ from }) => from === transaction.from)) {
+      return yield* unusable("the wallet signed for another account than its own")
+    }
+    yield* Ref.set(isKnown, wallet.resign === "same")
+    return signed
   })
-  const signed = yield* wallet.signTransaction(serializable, Transaction.serialize)
-  if (!isSignatureOf(transaction, unsigned, signed)) {
-    return yield* unusable("the wallet signed another transaction than the one that was planned")
-  }
-  // The signature alone says who pays: what another account paid would never be found again.
-  return Option.exists(TempoTransaction.decode(signed), ({ from }) => from === transaction.from)
-    ? signed
-    : yield* unusable("the wallet signed for another account than its own")
 })
