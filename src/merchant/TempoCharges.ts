@@ -22,10 +22,10 @@ import type { Credential } from "../wire/mpp/Credential.ts"
 import * as Source from "../wire/mpp/Source.ts"
 import * as TempoCharge from "../wire/mpp/TempoCharge.ts"
 import * as ChargeWay from "./ChargeWay.ts"
-import * as Confirmation from "./Confirmation.ts"
-import type * as TempoPull from "./TempoPull.ts"
-import type * as TempoSponsor from "./TempoSponsor.ts"
-import * as TempoTransfers from "./TempoTransfers.ts"
+import * as Confirmation from "./tempoCharges/Confirmation.ts"
+import type * as Pull from "./tempoCharges/Pull.ts"
+import type * as Sponsor from "./tempoCharges/Sponsor.ts"
+import * as Transfers from "./tempoCharges/Transfers.ts"
 import { type Sale, unitsOf, type Way } from "./Way.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ export interface Options extends ChargeWay.Options {
    */
   readonly modes?: ReadonlyArray<"pull" | "push"> | undefined
   /** Pays the fees of the payers' transactions. */
-  readonly feePayer?: TempoSponsor.Options | undefined
+  readonly feePayer?: Sponsor.Options | undefined
   /** For how long to wait for a transaction to be confirmed before it is said that this is not known (default 15 s). */
   readonly confirmationTimeout?: Duration.Input | undefined
 }
@@ -163,7 +163,7 @@ const verifyProof = Effect.fnUntraced(function*(
 })
 
 /** What a payer has broadcast is taken already. */
-const verifyPush = Effect.fnUntraced(function*(charge: TempoPull.Charge, hash: Hex, timeout: Duration.Duration) {
+const verifyPush = Effect.fnUntraced(function*(charge: Pull.Charge, hash: Hex, timeout: Duration.Duration) {
   const awaited = { hash, validBefore: Number.MAX_SAFE_INTEGER }
   const receipt = yield* Confirmation.wait(charge.nodes, awaited, timeout)
   if (typeof receipt === "string") {
@@ -172,12 +172,12 @@ const verifyPush = Effect.fnUntraced(function*(charge: TempoPull.Charge, hash: H
     )
   }
   if (!receipt.succeeded) return yield* refused("The transaction was reverted")
-  const moved = TempoTransfers.fromLogs(charge.token, receipt.logs)
+  const moved = Transfers.fromLogs(charge.token, receipt.logs)
   const payers = Option.match(charge.source, {
     onNone: () => [...new Set(moved.map(({ from }) => from))],
     onSome: ({ address }) => [address]
   })
-  const payer = payers.find((from) => TempoTransfers.cover(charge.wanted, moved, from))
+  const payer = payers.find((from) => Transfers.cover(charge.wanted, moved, from))
   if (payer === undefined) {
     return yield* refused("The transaction did not make the transfers that are asked for, bound to the challenge")
   }
@@ -211,7 +211,7 @@ const makeMethod = Effect.fnUntraced(function*(options: Options) {
     )
   }
   // Loaded here, so that merchants who sell otherwise need not wait for it.
-  const { make } = yield* Effect.promise(() => import("./TempoPull.ts"))
+  const { make } = yield* Effect.promise(() => import("./tempoCharges/Pull.ts"))
   const timeout = Duration.fromInputUnsafe(options.confirmationTimeout ?? "15 seconds")
   const pull = make({ feePayer: options.feePayer, timeout })
 
@@ -241,12 +241,12 @@ const makeMethod = Effect.fnUntraced(function*(options: Options) {
       }
       if (decoded.type === "proof") return yield* verifyProof(credential, decoded.signature, chainId, source)
       const network = `eip155:${chainId}`
-      const charge: TempoPull.Charge = {
+      const charge: Pull.Charge = {
         chainId,
         network,
         nodes: chain.nodes(network),
         token: request.currency,
-        wanted: TempoTransfers.wanted(request, challenge),
+        wanted: Transfers.wanted(request, challenge),
         sponsored: request.methodDetails?.feePayer === true,
         expires: Math.floor(Date.parse(challenge.expires ?? "") / 1000),
         source

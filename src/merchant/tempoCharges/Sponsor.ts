@@ -12,9 +12,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Address, Hex, LocalAccount } from "viem"
 import { Transaction } from "viem/tempo"
-import { parseUsd } from "../Amount.ts"
-import * as TempoTransaction from "../wire/mpp/TempoTransaction.ts"
-import * as TempoTransfers from "./TempoTransfers.ts"
+import { parseUsd } from "../../Amount.ts"
+import * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
+import * as Transfers from "./Transfers.ts"
 
 /**
  * @category models
@@ -66,7 +66,7 @@ export const objection = (
   transaction: TempoTransaction.Decoded,
   charge: {
     readonly token: Address
-    readonly wanted: TempoTransfers.Wanted
+    readonly wanted: Transfers.Wanted
     /** Seconds since the epoch. */
     readonly now: number
   }
@@ -78,11 +78,11 @@ export const objection = (
     maxValiditySeconds = 900
   } = options
   const { calls, from, validAfter = 0, validBefore } = transaction
-  const moved = calls.flatMap((call) => Option.toArray(TempoTransfers.fromCall(charge.token, from, call)))
+  const moved = calls.flatMap((call) => Option.toArray(Transfers.fromCall(charge.token, from, call)))
   const fails: ReadonlyArray<readonly [why: string, fails: boolean]> = [
     ["it does more than a payment", !isPlain(transaction)],
     ["its calls are not exactly the transfers", calls.length !== charge.wanted.length || moved.length !== calls.length],
-    ["its transfers are not those that are asked for", !TempoTransfers.cover(charge.wanted, moved, from)],
+    ["its transfers are not those that are asked for", !Transfers.cover(charge.wanted, moved, from)],
     ["its nonce does not expire", transaction.nonceKey !== TempoTransaction.expiringNonceKey],
     ["it is not valid yet", validAfter > charge.now],
     ["it is valid for too long", validBefore === undefined || validBefore > charge.now + maxValiditySeconds],

@@ -7,8 +7,8 @@
 import * as Option from "effect/Option"
 import type { Address, Hex } from "viem"
 import { toEventSelector, toFunctionSelector } from "viem/utils"
-import type * as Chain from "../Chain.ts"
-import * as TempoCharge from "../wire/mpp/TempoCharge.ts"
+import type * as Chain from "../../Chain.ts"
+import * as TempoCharge from "../../wire/mpp/TempoCharge.ts"
 
 /**
  * A transfer that a transaction makes, or made.

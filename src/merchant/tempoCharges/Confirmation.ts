@@ -12,8 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Hex } from "viem"
-import type * as Chain from "../Chain.ts"
-import type { ChainError } from "../PaymentError.ts"
+import type * as Chain from "../../Chain.ts"
+import type { ChainError } from "../../PaymentError.ts"
 
 /**
  * A transaction as a merchant waits for it.

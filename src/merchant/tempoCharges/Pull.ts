@@ -11,15 +11,15 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import type { Address, Hex } from "viem"
-import type * as Chain from "../Chain.ts"
-import type { ChainError } from "../PaymentError.ts"
-import * as Source from "../wire/mpp/Source.ts"
-import * as TempoTransaction from "../wire/mpp/TempoTransaction.ts"
-import { notSettled, refuse, Unsettled, type Verified } from "./ChargeWay.ts"
+import type * as Chain from "../../Chain.ts"
+import type { ChainError } from "../../PaymentError.ts"
+import * as Source from "../../wire/mpp/Source.ts"
+import * as TempoTransaction from "../../wire/mpp/TempoTransaction.ts"
+import { notSettled, refuse, Unsettled, type Verified } from "../ChargeWay.ts"
+import type { Refused } from "../Way.ts"
 import * as Confirmation from "./Confirmation.ts"
-import * as TempoSponsor from "./TempoSponsor.ts"
-import * as TempoTransfers from "./TempoTransfers.ts"
-import type { Refused } from "./Way.ts"
+import * as Sponsor from "./Sponsor.ts"
+import * as Transfers from "./Transfers.ts"
 
 /**
  * What a transaction has to pay, and where.
@@ -32,7 +32,7 @@ export interface Charge {
   readonly network: string
   readonly nodes: ReadonlyArray<Chain.Node>
   readonly token: Address
-  readonly wanted: TempoTransfers.Wanted
+  readonly wanted: Transfers.Wanted
   /** Whether the challenge offered to pay the fee. */
   readonly sponsored: boolean
   /** Seconds since the epoch. */
@@ -46,7 +46,7 @@ export interface Charge {
  * @since 0.1.0
  */
 export interface Options {
-  readonly feePayer: TempoSponsor.Options | undefined
+  readonly feePayer: Sponsor.Options | undefined
   /** For how long to wait for a receipt. */
   readonly timeout: Duration.Duration
 }
@@ -70,7 +70,7 @@ export const judge = (
   { logs, succeeded, transactionHash }: Chain.Receipt
 ): Effect.Effect<Hex, Unsettled> => {
   if (!succeeded) return Effect.fail(failed("its transaction was reverted"))
-  return TempoTransfers.cover(wanted, TempoTransfers.fromLogs(token, logs), from)
+  return Transfers.cover(wanted, Transfers.fromLogs(token, logs), from)
     ? Effect.succeed(transactionHash)
     : Effect.fail(failed("its transaction did not make the transfers that were asked for"))
 }
@@ -112,12 +112,12 @@ export const make = ({ feePayer, timeout }: Options): {
       return yield* refuse("verification-failed", "The transaction awaits a fee payer, and none was offered")
     }
     const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-    const objection = TempoSponsor.objection(feePayer, transaction, { ...charge, now })
+    const objection = Sponsor.objection(feePayer, transaction, { ...charge, now })
     if (Option.isSome(objection)) {
       return yield* refuse("verification-failed", `The fee of the transaction is not paid: ${objection.value}`)
     }
     return yield* Effect.mapError(
-      TempoSponsor.sign(feePayer, transaction, charge.token),
+      Sponsor.sign(feePayer, transaction, charge.token),
       () => notSettled(new Unsettled({ outcome: "unavailable", detail: "the fee payer does not sign" }))
     )
   })
@@ -187,8 +187,8 @@ export const make = ({ feePayer, timeout }: Options): {
       if (validBefore === undefined || validBefore > charge.expires + leewaySeconds) {
         return yield* refused("is valid for longer than its challenge")
       }
-      const moved = calls.flatMap((call) => Option.toArray(TempoTransfers.fromCall(charge.token, from, call)))
-      if (!TempoTransfers.cover(charge.wanted, moved, from)) {
+      const moved = calls.flatMap((call) => Option.toArray(Transfers.fromCall(charge.token, from, call)))
+      if (!Transfers.cover(charge.wanted, moved, from)) {
         return yield* refused("does not make the transfers that are asked for, bound to the challenge")
       }
       const completed = yield* complete(charge, lowerCase(signed), transaction)
