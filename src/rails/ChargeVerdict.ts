@@ -9,7 +9,8 @@
 import * as Option from "effect/Option"
 import type { Answer, Problem, Receipt } from "../Demand.ts"
 import * as Demand from "../Demand.ts"
-import { Evidence, type Next, type Plan, type Verdict } from "../Rails.ts"
+import type { Plan, Verdict } from "../Rails.ts"
+import { claimed, isSuccess, reconcile, resend, unknown } from "./Words.ts"
 
 /**
  * What is known of the credential that was answered.
@@ -29,28 +30,7 @@ export interface Expected {
   readonly resendUntil?: number | undefined
 }
 
-/** What is sent again this shortly before its end might not be taken any more. In milliseconds. */
-const resendMargin = 6_000
-
 type Standard = Extract<Receipt, { readonly protocol: "mpp" }>
-
-const claimed = (what: string, more: Omit<Partial<typeof Evidence.Type>, "rank" | "what"> = {}) =>
-  new Evidence({ rank: "claimed", what, ...more })
-
-const unknown = (what: string, next: Next, content = false, more = {}): Verdict => ({
-  _tag: "Unknown",
-  content,
-  evidence: claimed(what, more),
-  next
-})
-
-const reconcile: Next = { _tag: "reconcile" }
-
-/** The same credential once more, if there is time for it. */
-const resend = (until: number | undefined, now: number, after: number | undefined): Next =>
-  until !== undefined && now + (after ?? 0) > until - resendMargin ? reconcile : { _tag: "resend", after }
-
-const isSuccess = (status: number) => status >= 200 && status < 300
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Receipts

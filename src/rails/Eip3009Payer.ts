@@ -89,6 +89,8 @@ export const Message = Schema.Struct({
  */
 export type Message = typeof Message.Type
 
+const decodeMessage = Schema.decodeUnknownOption(Message)
+
 /**
  * A payer.
  *
@@ -105,8 +107,9 @@ export interface Payer {
   readonly terms: (demanded: Demanded) => Result.Result<Terms, Unaccepted>
   /** Signs what a plan holds, and nothing that contradicts the plan. */
   readonly sign: (plan: Plan, message: Message) => Effect.Effect<Hex, WalletError>
-  readonly reconcile: (plan: Plan, message: Message) => Effect.Effect<Verdict, ChainError>
-  readonly balance: (plan: Plan, message: Message) => Effect.Effect<Option.Option<bigint>, ChainError>
+  /** What became of the message that a plan holds. */
+  readonly reconcile: (plan: Plan) => Effect.Effect<Verdict, ChainError>
+  readonly balance: (plan: Plan) => Effect.Effect<Option.Option<bigint>, ChainError>
 }
 
 const unusable = (detail: string) => new WalletError({ operation: "sign the payment", detail })
@@ -183,20 +186,29 @@ export const make = Effect.fnUntraced(function*(
     terms,
     sign: Effect.fnUntraced(function*(plan, { authorization, domain }) {
       if (authorization.from !== address) return yield* unusable("the plan was made for another wallet")
-      if (authorization.value !== plan.units.toString() || authorization.to !== plan.payee) {
-        return yield* unusable("the plan contradicts itself")
-      }
+      const isOfThePlan = authorization.value === plan.units.toString() && authorization.to === plan.payee &&
+        `eip155:${domain.chainId}` === plan.network && domain.verifyingContract === plan.asset &&
+        BigInt(authorization.validBefore) * 1000n === BigInt(plan.spendableUntil ?? 0)
+      if (!isOfThePlan) return yield* unusable("the plan contradicts itself")
       yield* refuseCode(plan.network)
       return yield* wallet.signTypedData(Eip3009.typedData(domain, authorization))
     }),
-    reconcile: ({ network }, { authorization, domain, plannedAt }) =>
-      Eip3009.reconcile(chain.nodes(network), { token: domain.verifyingContract, authorization, plannedAt }),
-    balance: ({ network }, { authorization, domain }) => {
+    reconcile: Effect.fn("Eip3009Payer.reconcile")(function*({ data, network }) {
+      const message = decodeMessage(data)
+      if (Option.isNone(message)) return foreign.verdict
+      const { authorization, domain, plannedAt } = message.value
+      const signed = { token: domain.verifyingContract, authorization, plannedAt }
+      return yield* Eip3009.reconcile(chain.nodes(network), signed)
+    }),
+    balance: Effect.fn("Eip3009Payer.balance")(function*({ data, network }) {
       const [node] = chain.nodes(network)
-      return node === undefined ? Effect.succeedNone : Effect.timeoutOption(
+      const message = decodeMessage(data)
+      if (node === undefined || Option.isNone(message)) return Option.none()
+      const { authorization, domain } = message.value
+      return yield* Effect.timeoutOption(
         Eip3009.balance(node, domain.verifyingContract, authorization.from),
         "2 seconds"
       )
-    }
+    })
   }
 })

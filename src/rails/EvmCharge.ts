@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Function from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -49,7 +50,9 @@ export interface Options extends Eip3009Payer.Options {
 /** The complete unsigned payment, and the challenge that it answers. */
 const Data = Schema.Struct({ ...Eip3009Payer.Message.fields, challenge: Challenge.Challenge })
 
-const decodeData = ({ data }: Rails.Plan) => Schema.decodeUnknownOption(Data)(data)
+const decodePlan = Schema.decodeUnknownOption(Data)
+/** An offer and a plan are looked at more than once on the way of one payment, and never change. */
+const decodeData = Function.memoize((plan: Rails.Plan) => decodePlan(plan.data))
 
 interface Terms extends Eip3009Payer.Terms {
   readonly challenge: Challenge.Challenge
@@ -83,7 +86,7 @@ const termsOf =
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const payer = yield* Eip3009Payer.make(options)
-  const terms = termsOf(payer, options)
+  const terms = Function.memoize(termsOf(payer, options))
 
   const plan: Rails.Rail["plan"] = Effect.fn("EvmCharge.plan")(function*(offer) {
     const accepted = terms(offer)
@@ -134,16 +137,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return { envelopes: [{ [Credential.headerOf(challenge)]: credential }] }
   })
 
-  const reconcile: Rails.Rail["reconcile"] = Effect.fn("EvmCharge.reconcile")(function*(plan) {
-    const data = decodeData(plan)
-    return Option.isNone(data) ? Eip3009Payer.foreign.verdict : yield* payer.reconcile(plan, data.value)
-  })
-
-  const balance: NonNullable<Rails.Rail["balance"]> = Effect.fn("EvmCharge.balance")(function*(plan) {
-    const data = decodeData(plan)
-    return Option.isNone(data) ? Option.none() : yield* payer.balance(plan, data.value)
-  })
-
   const rail: Rails.Rail = {
     name,
     payer: payer.address,
@@ -159,8 +152,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
         onSome: ({ challenge }) =>
           ChargeVerdict.judge(plan, { method: challenge.method, challengeId: challenge.id }, answer, now)
       }),
-    reconcile,
-    balance,
+    reconcile: payer.reconcile,
+    balance: payer.balance,
     session: Option.none()
   }
   return rail

@@ -11,6 +11,7 @@ import * as Array from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Function from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -45,16 +46,6 @@ export type Options = Eip3009Payer.Options
 
 /** A demand's parts that are sent back are left out above this length, in characters, as the protocol allows. */
 const maxEcho = 4096
-
-/** An offer and a plan are looked at more than once on the way of one payment, and never change. */
-const remembering = <Key extends object, Value>(make: (key: Key) => Value) => {
-  const known = new WeakMap<Key, Value>()
-  return (key: Key): Value => {
-    const value = known.get(key) ?? make(key)
-    known.set(key, value)
-    return value
-  }
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // What is demanded
@@ -117,7 +108,8 @@ const termsOf = (payer: Eip3009Payer.Payer) => (offer: Offer): Result.Result<Ter
 const Data = Schema.Struct({ ...Eip3009Payer.Message.fields, envelopes: Schema.NonEmptyArray(Envelope.Envelope) })
 
 const decodePlan = Schema.decodeUnknownOption(Data)
-const decodeData = remembering((plan: Rails.Plan) => decodePlan(plan.data))
+/** An offer and a plan are looked at more than once on the way of one payment, and never change. */
+const decodeData = Function.memoize((plan: Rails.Plan) => decodePlan(plan.data))
 
 /** The same for all that is sent of one purchase, so that a merchant who remembers it recognises a repetition. */
 const paymentId = (purchase: string) => `pay_${sha256(stringToHex(purchase)).slice(2, 34)}`
@@ -148,7 +140,7 @@ const answering =
 const make = Effect.fnUntraced(function*(options: Options) {
   const random = yield* SecureRandom.SecureRandom
   const payer = yield* Eip3009Payer.make(options)
-  const terms = remembering(termsOf(payer))
+  const terms = Function.memoize(termsOf(payer))
 
   const plan: Rails.Rail["plan"] = Effect.fn("ExactEvm.plan")(function*(offer, { purchase }) {
     const accepted = terms(offer)
@@ -193,16 +185,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return { envelopes: Array.map(envelopes, (envelope) => Envelope.seal(envelope, { signature, authorization })) }
   })
 
-  const reconcile: Rails.Rail["reconcile"] = Effect.fn("ExactEvm.reconcile")(function*(plan) {
-    const data = decodeData(plan)
-    return Option.isNone(data) ? Eip3009Payer.foreign.verdict : yield* payer.reconcile(plan, data.value)
-  })
-
-  const balance: NonNullable<Rails.Rail["balance"]> = Effect.fn("ExactEvm.balance")(function*(plan) {
-    const data = decodeData(plan)
-    return Option.isNone(data) ? Option.none() : yield* payer.balance(plan, data.value)
-  })
-
   const rail: Rails.Rail = {
     name,
     payer: payer.address,
@@ -218,8 +200,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
       })
       return judge(plan, envelopes, answer, now)
     },
-    reconcile,
-    balance,
+    reconcile: payer.reconcile,
+    balance: payer.balance,
     session: Option.none()
   }
   return rail

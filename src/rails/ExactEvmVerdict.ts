@@ -9,35 +9,13 @@
 import * as Option from "effect/Option"
 import type { Answer, Problem, Receipt } from "../Demand.ts"
 import * as Demand from "../Demand.ts"
-import { Evidence, type Next, type Plan, type Verdict } from "../Rails.ts"
-
-/** A facilitator takes no authorisation that ends within six seconds. In milliseconds. */
-const resendMargin = 6_000
+import type { Plan, Verdict } from "../Rails.ts"
+import { claimed, isSuccess, reconcile, resend, unknown } from "./Words.ts"
 
 /** How long a settlement that is under way is given before the same authorisation is sent again, in milliseconds. */
 const pendingDelay = 2_000
 
 type X402Receipt = Extract<Receipt, { readonly protocol: "x402" }>
-
-const claimed = (what: string, more: Omit<Partial<typeof Evidence.Type>, "rank" | "what"> = {}) =>
-  new Evidence({ rank: "claimed", what, ...more })
-
-const unknown = (what: string, next: Next, content = false, more = {}): Verdict => ({
-  _tag: "Unknown",
-  content,
-  evidence: claimed(what, more),
-  next
-})
-
-const reconcile: Next = { _tag: "reconcile" }
-
-/** The same authorisation once more, if there is time for it. */
-const resend = (plan: Plan, now: number, after: number | undefined): Next =>
-  plan.spendableUntil !== undefined && now + (after ?? 0) > plan.spendableUntil - resendMargin
-    ? reconcile
-    : { _tag: "resend", after }
-
-const isSuccess = (status: number) => status >= 200 && status < 300
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Codes
@@ -101,7 +79,7 @@ const withReceipt = (plan: Plan, status: number, receipt: X402Receipt, now: numb
     }
   }
   if (!content && isPending(receipt.errorReason)) {
-    return unknown("settlement pending", resend(plan, now, pendingDelay), false, referenceOf(receipt))
+    return unknown("settlement pending", resend(plan.spendableUntil, now, pendingDelay), false, referenceOf(receipt))
   }
   return unknown("settlement failed", reconcile, content, referenceOf(receipt))
 }
@@ -117,7 +95,7 @@ const demandedAgain = (
   }
   const code = refusalOf(problem)
   if (code === undefined) return unknown("demanded again", reconcile)
-  if (isPending(code)) return unknown("settlement pending", resend(plan, now, pendingDelay))
+  if (isPending(code)) return unknown("settlement pending", resend(plan.spendableUntil, now, pendingDelay))
   if (isSpent(code)) return unknown("nonce already used", reconcile)
   if (isInconclusive(code)) return unknown("settlement failed", reconcile)
   return { _tag: "Rejected", problem: code, evidence: claimed("refused", { detail: { status: 402, code } }) }
@@ -146,6 +124,6 @@ export const judge = (plan: Plan, envelopes: number, answer: Answer, now: number
   }
   return unknown(
     what,
-    status === 429 || status >= 500 ? resend(plan, now, Option.getOrUndefined(retryAfter)) : reconcile
+    status === 429 || status >= 500 ? resend(plan.spendableUntil, now, Option.getOrUndefined(retryAfter)) : reconcile
   )
 }

@@ -12,6 +12,7 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Function from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Number from "effect/Number"
 import * as Option from "effect/Option"
@@ -74,16 +75,6 @@ const window = 30
  */
 const presentation = { before: 60, after: 10 }
 
-/** An offer and a plan are looked at more than once on the way of one payment, and never change. */
-const remembering = <Key extends object, Value>(make: (key: Key) => Value) => {
-  const known = new WeakMap<Key, Value>()
-  return (key: Key): Value => {
-    const value = known.get(key) ?? make(key)
-    known.set(key, value)
-    return value
-  }
-}
-
 const foreign = Outcome.unknown("the plan is not one of this rail")
 const nothingCharged: Rails.Verdict = {
   _tag: "Void",
@@ -96,9 +87,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const random = yield* SecureRandom.SecureRandom
   const payer = getAddress(wallet.address)
   const from = lower(payer)
-  const terms = remembering(Terms.make(options, { table: yield* Asset.Table, payer }))
+  // An offer and a plan are looked at more than once on the way of one payment, and never change.
+  const terms = Function.memoize(Terms.make(options, { table: yield* Asset.Table, payer }))
   const fees = yield* Fees.make(chain.nodes, options.priorityFee ?? Fees.defaultPriorityFee)
-  const read = remembering(Payment.read)
+  const read = Function.memoize(Payment.read)
   const maxFee = Option.getOrElse(Amount.parseUsd(options.maxFee ?? "0.05"), () => 0n)
   const lasting = Number.clamp(
     Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.validity ?? "25 seconds"))),

@@ -1,5 +1,6 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schedule } from "effect"
+import { TestClock } from "effect/testing"
 import { createClient, type Hex, http } from "viem"
 import { generatePrivateKey } from "viem/accounts"
 import { sendTransactionSync } from "viem/actions"
@@ -18,8 +19,14 @@ const transfer = (to: Hex, amount: bigint, memo?: Hex) => ({
     : encodeFunctionData({ abi: Abis.tip20, functionName: "transferWithMemo", args: [to, amount, memo] })
 })
 
-/** The chain's clock is the computer's, not the test's. */
-const idle = (seconds: number) => Effect.promise(() => new Promise((done) => setTimeout(done, seconds * 1000)))
+/** Waits until the chain has made so many blocks by itself. Its clock is the computer's, not the test's. */
+const idle = Effect.fnUntraced(function*(blocks: bigint) {
+  const chain = yield* Tempo.TempoChain
+  const end = (yield* chain.blockNumber) + blocks
+  yield* TestClock.withLive(
+    Effect.repeat(chain.blockNumber, { until: (number) => number >= end, schedule: Schedule.spaced("200 millis") })
+  )
+})
 
 layer(Tempo.layer())("a local Tempo chain", (it) => {
   it.effect("answers for its chain id, on loopback", () =>
@@ -135,7 +142,7 @@ layer(Tempo.layer())("a local Tempo chain", (it) => {
       const payer = stranger()
       const payee = stranger().address
       yield* chain.fund(payer.address, 1_000_000n)
-      yield* idle(10)
+      yield* idle(10n)
       const receipts = yield* Effect.promise(() =>
         Promise.all([1n, 2n, 3n].map((units) =>
           sendTransactionSync(clientOf(chain, payer), { calls: [transfer(payee, units)], nonceKey: "expiring" })
