@@ -350,6 +350,9 @@ describe("ExactEvm", () => {
           other.sign(plan),
           rail.sign(new Plan({ ...plan, units: 1n })),
           rail.sign(new Plan({ ...plan, payee: exact.token })),
+          rail.sign(new Plan({ ...plan, network: "eip155:1" })),
+          rail.sign(new Plan({ ...plan, asset: exact.offerV2().payee })),
+          rail.sign(new Plan({ ...plan, spendableUntil: plan.spendableUntil! + 1_000 })),
           rail.sign(new Plan({ ...plan, data: {} }))
         ]
         for (const failure of failures) assert.strictEqual((yield* Effect.flip(failure))._tag, "WalletError")
