@@ -126,7 +126,8 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("an agent at 
       assert.deepStrictEqual(yield* bought, content)
     }))
 
-  for (const { name, path, tempo = {}, transfers } of modes) {
+  // What a merchant sells before it is mined cannot be counted on the chain at once.
+  for (const { name, path, tempo = {}, transfers } of modes.filter((mode) => mode.path !== "/optimistic")) {
     it.effect(`buys ten times at once of a merchant ${name}: ten purchases, ten transactions`, () =>
       Effect.gen(function*() {
         const ten = Effect.replicateEffect(buy(path), 10, { concurrency: "unbounded" })
