@@ -37,6 +37,8 @@ export interface Answer {
   readonly status: number
   readonly headers: { readonly [name: string]: string | undefined }
   readonly body: string | undefined
+  /** The challenges of the `Payment` scheme, where what carries the answer has them in another place than a header. */
+  readonly challenges?: ReadonlyArray<Challenge.Outcome> | undefined
 }
 
 /**
@@ -133,7 +135,7 @@ const offerOf = (outcome: ForUs): Result.Result<Offer, Refused> => {
   switch (outcome._tag) {
     case "Standard":
       return Result.mapError(
-        Challenge.toOffer(outcome.challenge, outcome.request),
+        Challenge.toOffer(outcome.challenge, outcome.request, outcome.native),
         (why) => refuseChallenge("mpp", why)
       )
     case "Seed":
@@ -257,12 +259,13 @@ const readRetryAfter = (header: string | undefined, now: number | undefined): Op
  * @category decoding
  * @since 0.1.0
  */
-export const read = ({ body: text, headers, status }: Answer, now?: number): Demand => {
+export const read = ({ body: text, challenges, headers, status }: Answer, now?: number): Demand => {
   const body = text === undefined || status < 400 || text.length > Json.maxBodyLength
     ? Option.none()
     : Json.parseObject(text)
-  const line = status === 401 || status === 402 ? headers["www-authenticate"] : undefined
-  const outcomes = line === undefined ? [] : Challenge.parse(line)
+  const outcomes = status === 401 || status === 402
+    ? challenges ?? Challenge.parse(headers["www-authenticate"] ?? "")
+    : []
   const settlement = readSettlement(headers)
   const spoken = {
     challenged: outcomes.some(({ _tag }) => _tag === "Standard" || _tag === "Seed"),

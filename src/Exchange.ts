@@ -51,8 +51,11 @@ export interface Exchange<in out A, in out E = never, out R = never> {
   readonly acceptPayment: string | undefined
   /** Why this request must not be paid for, whatever is demanded. */
   readonly obstacle: Option.Option<PolicyDenied>
-  /** Sends the request, with the header fields of a credential for a purchase if there is one. */
-  readonly send: (envelope: Envelope | undefined, purchase?: string) => Effect.Effect<A, E, R>
+  /**
+   * Sends the request, with the header fields of a credential for a purchase if there is one. `native` is the challenge that
+   * it answers as this carrier has it, where that is another form than a header's.
+   */
+  readonly send: (envelope: Envelope | undefined, purchase?: string, native?: string) => Effect.Effect<A, E, R>
   /** Whether a failure proves that nothing left this process. */
   readonly isNotSent: (error: E) => boolean
   /** Reads what matters for payment. */

@@ -16,7 +16,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
 import type { Exchange } from "./Exchange.ts"
 import * as Payment from "./Payment.ts"
 import * as PaymentError from "./PaymentError.ts"
@@ -25,7 +24,6 @@ import { Rails } from "./Rails.ts"
 import * as Transport from "./Transport.ts"
 import * as McpAnswer from "./wire/McpAnswer.ts"
 import * as McpCall from "./wire/McpCall.ts"
-import * as Challenge from "./wire/mpp/Challenge.ts"
 import * as McpPayment from "./wire/mpp/McpPayment.ts"
 
 type Request = McpSchema.JsonRpcRequest
@@ -54,9 +52,6 @@ export interface Options {
 
 /** The requests that can be sold. */
 const sold: ReadonlySet<string> = new Set(["tools/call", "resources/read", "prompts/get"])
-
-/** How many challenges are kept for their echo. */
-const maxRemembered = 256
 
 const fail = (reason: McpClientError.McpClientErrorReason): McpError => new McpClientError.McpClientError({ reason })
 
@@ -102,7 +97,7 @@ interface Sent {
   readonly untouched: boolean
 }
 
-const nothingSaid = { headers: {}, body: undefined, received: [], inexact: 0 }
+const nothingSaid = { headers: {}, body: undefined, challenges: [], inexact: 0 }
 
 const read = ({ outcome, paid }: Sent): McpAnswer.McpAnswer => {
   if (Result.isSuccess(outcome)) return McpAnswer.read(outcome.success, { paid })
@@ -185,19 +180,6 @@ const makeFor = Effect.fnUntraced(function*(
     )
   }
 
-  /** By the line that a credential is matched with, the oldest first. */
-  const remembered = new Map<string, Schema.JsonObject>()
-  const remember = ({ line, native }: McpPayment.Received) => {
-    remembered.delete(line)
-    remembered.set(line, native)
-    for (const oldest of remembered.keys()) {
-      if (remembered.size <= maxRemembered) break
-      remembered.delete(oldest)
-    }
-  }
-  const nativeOf = (challenge: Challenge.Challenge) =>
-    remembered.get(Challenge.format(challenge)) ?? McpPayment.restore(challenge)
-
   const keyOf = (agent: string, { method, params = {} }: Request) =>
     PurchaseKey.ofCall(agent, `${address} ${account}`, method, params)
 
@@ -258,9 +240,9 @@ const makeFor = Effect.fnUntraced(function*(
           })
         )
         : Option.none(),
-      send: (envelope) => {
+      send: (envelope, _purchase, native) => {
         if (envelope === undefined) return ask
-        const metadata = McpCall.payment(envelope, nativeOf)
+        const metadata = McpCall.payment(envelope, native)
         if (Option.isNone(metadata)) return Effect.fail(uncarried)
         const paying = { ...request, params: McpCall.withMetadata(params, metadata.value) }
         return unpaidBelow(send(paying, { paid: true, untouched: false }))
@@ -272,12 +254,12 @@ const makeFor = Effect.fnUntraced(function*(
           if (sent.untouched) {
             return { answer: { ...nothingSaid, status: 200 }, value: sent, elsewhere: Option.none() }
           }
-          const { body, headers, inexact, received, status } = read(sent)
-          received.forEach(remember)
+          const { inexact, ...answer } = read(sent)
+          const isPayable = answer.challenges.some(({ _tag }) => _tag === "Standard")
           return {
-            answer: { status, headers, body },
+            answer,
             value: sent,
-            elsewhere: !sent.paid && inexact > 0 && received.length === 0 ? Option.some(lostDigits) : Option.none()
+            elsewhere: !sent.paid && inexact > 0 && !isPayable ? Option.some(lostDigits) : Option.none()
           }
         }),
       watch: (sent, done) => Effect.as(done("complete"), sent)

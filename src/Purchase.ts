@@ -22,6 +22,7 @@ import * as Rails from "./Rails.ts"
 import { RetryPolicy, waiting } from "./RetryPolicy.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Challenge from "./wire/mpp/Challenge.ts"
 
 /**
  * An agent, its request, and the purchase that it is.
@@ -142,14 +143,17 @@ export const make = Effect.fnUntraced(function*(
     readonly rail: Rails.Rail
     readonly asset: Asset.Asset
     readonly plan: Rails.Plan
+    readonly offer: Offer
     readonly usd: bigint
     readonly live: Option.Option<Session.Live>
     readonly choice: string
     readonly lostUsd?: bigint | undefined
   }) {
-    const { asset, choice, live, lostUsd = 0n, plan, rail, usd } = options
+    const { asset, choice, live, lostUsd = 0n, offer, plan, rail, usd } = options
     const feeUsd = plan.feeUsd ?? 0n
     const { exchange } = work
+    // It is echoed as it came whatever becomes of the connection that it came over.
+    const native = Option.getOrUndefined(Challenge.nativeOf(offer))
     const now = yield* Clock.currentTimeMillis
     const who = { agent: work.agent, origin: exchange.origin, payer: rail.payer }
     const draw = Option.isSome(live)
@@ -157,7 +161,9 @@ export const make = Effect.fnUntraced(function*(
       id: `aut_${yield* random.uuidV7()}`,
       purchase: work.id,
       ...(draw ? { session: live.value.id } : {}),
-      plan: plan.rail === rail.name ? plan : new Rails.Plan({ ...plan, rail: rail.name }),
+      plan: plan.rail === rail.name && native === undefined
+        ? plan
+        : new Rails.Plan({ ...plan, rail: rail.name, ...(native === undefined ? {} : { native }) }),
       holdUsd: draw ? 0n : usd + feeUsd,
       drawUsd: draw ? usd : 0n,
       counters: budget.counters(who),
@@ -212,6 +218,7 @@ export const make = Effect.fnUntraced(function*(
         rail: live.rail,
         asset: Asset.sessionUsdc,
         plan: live.ops.planDraw(live.handle, offer),
+        offer,
         usd: Amount.toUsd({ asset: Asset.sessionUsdc, units: offer.units }),
         live: Option.some(live),
         choice,
@@ -281,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
       const planned = Effect.onInterrupt(rail.plan(offer, context), () => free)
       const paid = Effect.flatMap(planned, (plan) =>
         Effect.map(
-          attempt(work, { rail, asset, plan, usd, live: Option.none(), choice: candidate.why, lostUsd }),
+          attempt(work, { rail, asset, plan, offer, usd, live: Option.none(), choice: candidate.why, lostUsd }),
           (outcome) => ({ outcome, heldUsd: usd + (plan.feeUsd ?? 0n) })
         ))
       return yield* paid.pipe(

@@ -21,6 +21,7 @@ import type { Asset } from "./Asset.ts"
 import type { Answer } from "./Demand.ts"
 import type { Offer } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
+import * as Challenge from "./wire/mpp/Challenge.ts"
 
 /**
  * Everything that an authorisation is made from, without a secret: what the ledger holds before the signer is called.
@@ -47,7 +48,9 @@ export class Plan extends Schema.Class<Plan>("effect-mpp/Rails/Plan")({
   /** When what it answers has expired (milliseconds since the epoch): it is not presented any more from then on. */
   presentableUntil: Schema.optionalKey(Schema.Natural),
   /** The complete unsigned payload, in the rail's own form. */
-  data: Schema.Json
+  data: Schema.Json,
+  /** The challenge that it answers as its carrier has it, for the echo; no rail writes or reads it. Absent over HTTP. */
+  native: Schema.optionalKey(Challenge.Native)
 }) {}
 
 /**

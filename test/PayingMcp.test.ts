@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Result, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Option, Ref, Result, Schema, Tracer } from "effect"
 import { McpClient, McpClientError, McpProtocol, type McpSchema } from "effect/ai"
 import { SecureRandom } from "effect/crypto"
 import { HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
@@ -17,6 +17,7 @@ import * as AgentTest from "../src/testing/AgentTest.ts"
 import * as Transport from "../src/Transport.ts"
 import * as Challenge from "../src/wire/mpp/Challenge.ts"
 import * as Credential from "../src/wire/mpp/Credential.ts"
+import * as PaymentRequest from "../src/wire/mpp/PaymentRequest.ts"
 import * as Envelope from "../src/wire/x402/Envelope.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -82,11 +83,14 @@ const evidence = (rank: Rails.Rank, what: string) => new Rails.Evidence({ rank, 
 const payer = "0x00000000000000000000000000000000000000a1"
 const payee = "0x00000000000000000000000000000000000000b2"
 
+const decodeChallenge = Schema.decodeUnknownOption(Challenge.Challenge)
+
 const rail = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
   const server = yield* World
   const offered = new Map<string, Parameters<Rails.Rail["plan"]>[0]>()
   const proofOf = ({ data }: Rails.Plan): string => Object(data).proof
+  const challengeOf = ({ data }: Rails.Plan) => decodeChallenge(Object(data).challenge)
   const made: Rails.Rail = {
     name: "test/charge",
     payer,
@@ -107,21 +111,21 @@ const rail = Effect.gen(function*() {
         payer,
         payee,
         spendableUntil: (yield* Clock.currentTimeMillis) + 60_000,
-        data: { proof }
+        // A plan holds all that is needed for a challenge, also in another process.
+        data: { proof, challenge: Option.getOrNull(Challenge.fromOffer(offer)) }
       })
     }),
     sign: (plan) =>
       Effect.gen(function*() {
         yield* Ref.update(server, (now) => ({ ...now, signed: now.signed + 1 }))
         const proof = proofOf(plan)
-        const offer = offered.get(proof)!
         const payload = { proof, secret: "sealed" }
-        return Option.match(Challenge.fromOffer(offer), {
+        return Option.match(challengeOf(plan), {
           onSome: (challenge) => ({
             envelopes: [{ authorization: Credential.format({ challenge, source: "did:test", payload }) }]
           }),
           onNone: () => {
-            const [first, ...others] = Option.getOrThrow(Envelope.fromOffer(offer)).map((it) =>
+            const [first, ...others] = Option.getOrThrow(Envelope.fromOffer(offered.get(proof)!)).map((it) =>
               Envelope.seal(it, payload)
             )
             return { envelopes: [first!, ...others] }
@@ -129,7 +133,7 @@ const rail = Effect.gen(function*() {
         })
       }),
     judge: (plan, answer, now) =>
-      Option.match(Challenge.fromOffer(offered.get(proofOf(plan))!), {
+      Option.match(challengeOf(plan), {
         onSome: ({ id, method }) => ChargeVerdict.judge(plan, { method, challengeId: id }, answer, now),
         onNone: () => ExactEvmVerdict.judge(plan, 1, answer, now)
       }),
@@ -148,26 +152,49 @@ const rail = Effect.gen(function*() {
 
 const noHttp = Layer.succeed(HttpClient.HttpClient, HttpClient.make(() => Effect.die(new Error("no HTTP here"))))
 
-const agent = (policy: Policy.Options = {}, client: Layer.Layer<HttpClient.HttpClient, never, World> = noHttp) =>
+const agent = (policy: Policy.Options = {}, ledger = Ledger.layerMemory({ quiet: true })) =>
   Agent.layer({
     rails: Rails.layerAdd(rail),
-    ledger: Ledger.layerMemory({ quiet: true }),
+    ledger,
     policy: { networks: [asset.network], ...policy },
     assets: [asset],
     sweep: false
-  }).pipe(Layer.provide(client))
+  }).pipe(Layer.provide(noHttp))
 
 const worldLayer = Layer.effect(
   World,
   Ref.make<Server>({ turns: [], seen: [], notified: [], taken: new Set(), signed: 0, over: false })
 )
 
-const paying = (options: Partial<PayingMcp.Options> & { readonly policy?: Policy.Options } = {}) =>
+interface Program extends Partial<PayingMcp.Options> {
+  readonly policy?: Policy.Options
+  readonly ledger?: Layer.Layer<Ledger.Ledger>
+}
+
+const program = (options: Program) =>
   PayingMcp.layer({ server: "search", ...options }).pipe(
     Layer.provide(Layer.effect(McpClient.Transport)(Effect.map(World, inner))),
-    Layer.provideMerge(agent(options.policy)),
-    Layer.provideMerge(worldLayer)
+    Layer.provideMerge(agent(options.policy, options.ledger))
   )
+
+const paying = (options: Program = {}) => Layer.provideMerge(program(options), worldLayer)
+
+const stored = Schema.fromJsonString(Schema.toCodecJson(Ledger.Authorization))
+
+/** The ledger of a program that ended without a word, as another finds it on disk. */
+const onDisk = Effect.map(Ledger.Ledger, (ledger) =>
+  Ledger.Ledger.of({
+    ...ledger,
+    durable: true,
+    claim: (key, owner) =>
+      Effect.map(
+        ledger.claim(key, owner),
+        Option.map(({ authorization, purchase }) => ({
+          purchase,
+          authorization: Schema.decodeSync(stored)(Schema.encodeSync(stored)(authorization))
+        }))
+      )
+  }))
 
 const request = (method: string, params: { readonly [name: string]: unknown }, id: number | string = 7) =>
   McpClient.Transport.use((transport) => transport.request({ jsonrpc: "2.0", id, method, params }))
@@ -201,9 +228,9 @@ const reasonOf = <A, R>(effect: Effect.Effect<A, unknown, R>) =>
   Effect.map(Effect.flip(effect), (error) => Option.getOrThrow(PaymentError.find(error)))
 
 const purchases = Effect.map(
-  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases),
+  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
   (all) =>
-    all.map(({ authorizations, purchase }) => ({
+    all.toReversed().map(({ authorizations, purchase }) => ({
       delivery: purchase.delivery,
       states: authorizations.map(({ state }) => state),
       mismatch: authorizations.some(({ evidence }) => evidence.some((it) => it.mismatch === true))
@@ -246,8 +273,8 @@ describe("PayingMcp", () => {
         assert.deepInclude(yield* request(method, params), content)
       }
       const ledger = yield* Ledger.Ledger
-      assert.deepStrictEqual(
-        (yield* ledger.purchases).map(({ purchase: { method, origin, path } }) => [origin, method, path]),
+      assert.sameDeepMembers(
+        (yield* ledger.purchases({})).toReversed().map(({ purchase: { method, origin, path } }) => [origin, method, path]),
         [["mcp://search", "resources/read", "/a%3A%2F%2Fb"], ["mcp://search", "prompts/get", "/p"]]
       )
     }).pipe(Effect.provide(paying())))
@@ -326,7 +353,7 @@ describe("PayingMcp", () => {
         result: { content: [], _meta: { "org.paymentauth/receipt": { ...receipt, challengeId: "c_2" } } }
       })
       yield* call()
-      assert.deepStrictEqual((yield* purchases).map(({ states }) => states), [["released"], ["settled"]])
+      assert.sameDeepMembers((yield* purchases).map(({ states }) => states), [["released"], ["settled"]])
     }).pipe(Effect.provide(paying())))
 
   it.effect("delivers without a receipt, and holds the money until it is proven what became of it", () =>
@@ -389,6 +416,76 @@ describe("PayingMcp", () => {
       assert.strictEqual(new Set(sent.map((it) => Object(it).payload.proof)).size, 1)
     }).pipe(Effect.provide(paying({ repeatable: () => true }))))
 
+  /** The server's own form of a challenge, with more than is known of one. */
+  const whole = {
+    z: null,
+    ...challenge,
+    request: { ...terms, extra: { limit: 3, deep: [{ kept: true }] } },
+    opaque: { order: "1", also: "2" },
+    meta: { trace: ["a", 1] }
+  }
+
+  /** Loses every answer to the payment of a call, and then sells to whoever presents the payment again. */
+  const losing = Effect.gen(function*() {
+    yield* saying(demand(whole), broken, broken, broken, broken, broken)
+    const lost = yield* elapse(yield* Effect.forkChild(reasonOf(call())))
+    assert.strictEqual(lost.reason._tag, "PaymentUncertain")
+    yield* saying(demand({ ...challenge, id: "c_2" }), paidContent)
+  })
+
+  const oneCharge = Effect.gen(function*() {
+    const sent = yield* credentials
+    assert.strictEqual(sent.length, 6)
+    for (const one of sent) {
+      assert.deepStrictEqual(Object(one).challenge, whole)
+      assert.strictEqual(JSON.stringify(Object(one).challenge), JSON.stringify(whole))
+    }
+    assert.strictEqual(new Set(sent.map((it) => Object(it).payload.proof)).size, 1)
+    assert.deepStrictEqual(yield* purchases, [{ delivery: "delivered", states: ["settled"], mismatch: false }])
+  })
+
+  it.effect("goes on with a payment over a new connection, and echoes the challenge as it came over the lost one", () =>
+    Effect.gen(function*() {
+      yield* losing
+      const reconnected = yield* PayingMcp.make(inner(yield* World), { server: "search", repeatable: () => true })
+      const params = { name: "search", arguments: { q: "x" } }
+      const response = yield* reconnected.request({ jsonrpc: "2.0", id: 1, method: "tools/call", params })
+      assert.deepInclude(response, paidContent)
+      yield* oneCharge
+    }).pipe(Effect.provide(paying({ repeatable: () => true }))))
+
+  it.effect("goes on with a payment in another process, and echoes the challenge as it came in the one before", () =>
+    Effect.gen(function*() {
+      yield* losing
+      const ledger = Layer.succeed(Ledger.Ledger, yield* onDisk)
+      const next = program({ repeatable: () => true, ledger })
+      assert.deepInclude(yield* Effect.provide(call(), next, { local: true }), paidContent)
+      yield* oneCharge
+    }).pipe(Effect.provide(paying({ repeatable: () => true }))))
+
+  it.effect("answers with what a header would tell of a challenge where the ledger does not hold the original", () =>
+    Effect.gen(function*() {
+      yield* losing
+      const ledger = yield* Ledger.Ledger
+      const older = Ledger.Ledger.of({
+        ...ledger,
+        claim: (key, owner) =>
+          Effect.map(
+            ledger.claim(key, owner),
+            Option.map(({ authorization, purchase }) => {
+              const { native: _, ...plan } = authorization.plan
+              const without = new Ledger.Authorization({ ...authorization, plan: new Rails.Plan(plan) })
+              return { purchase, authorization: without }
+            })
+          )
+      })
+      const next = program({ repeatable: () => true, ledger: Layer.succeed(Ledger.Ledger, older) })
+      assert.deepInclude(yield* Effect.provide(call(), next, { local: true }), paidContent)
+      const { meta: _, opaque, z: __, ...known } = whole
+      const told = { ...known, opaque: PaymentRequest.encode(opaque) }
+      assert.deepStrictEqual(Object((yield* credentials).at(-1)).challenge, told)
+    }).pipe(Effect.provide(paying({ repeatable: () => true }))))
+
   it.effect("reads a resource again by itself, and prompts", () =>
     Effect.gen(function*() {
       for (const [method, params] of [["resources/read", { uri: "a" }], ["prompts/get", { name: "p" }]] as const) {
@@ -438,7 +535,7 @@ describe("PayingMcp", () => {
 
   it.effect("pays for no challenge that is too large to be kept", () =>
     Effect.gen(function*() {
-      yield* saying(demand({ ...challenge, note: "x".repeat(100_000) }))
+      yield* saying(demand({ ...challenge, note: "x".repeat(16_384) }))
       assert.strictEqual((yield* reasonOf(call())).reason._tag, "NoPayableOffer")
     }).pipe(Effect.provide(paying())))
 
@@ -544,7 +641,7 @@ describe("PayingMcp", () => {
       const error = yield* call().pipe(Effect.andThen(Effect.flip(call({ q: "y" }))), Effect.withTracer(tracer))
       const ledger = yield* Ledger.Ledger
       const all = [
-        ...(yield* ledger.purchases),
+        ...(yield* ledger.purchases({})),
         ...spans.map(({ attributes, name, status }) => [name, [...attributes], status]),
         error
       ]
@@ -724,7 +821,7 @@ describe("PayingMcp", () => {
       assert.deepInclude(yield* call(), paidContent)
       assert.deepStrictEqual((yield* asked).map(({ paid }) => paid), [false, false])
       const ledger = yield* Ledger.Ledger
-      assert.deepStrictEqual((yield* ledger.purchases).map(({ purchase }) => purchase.origin), ["https://a.test"])
+      assert.deepStrictEqual((yield* ledger.purchases({})).map(({ purchase }) => purchase.origin), ["https://a.test"])
     }).pipe(Effect.provide(overHttp(() => undefined))))
 
   it.effect("tells the calls of one account from those of another, which its headers name", () =>
@@ -861,6 +958,6 @@ describe("PayingMcp", () => {
         experimental: { payment: { methods: { test: { intents: ["charge"] } } } }
       })
       const ledger = yield* Ledger.Ledger
-      assert.deepStrictEqual((yield* ledger.purchases).map(({ purchase }) => purchase.origin), ["mcp://search"])
+      assert.deepStrictEqual((yield* ledger.purchases({})).map(({ purchase }) => purchase.origin), ["mcp://search"])
     }).pipe(Effect.provide(paying())))
 })

@@ -1,6 +1,6 @@
 /**
- * An answer of an MCP server as HTTP would give it: a status, header fields and a body. Everything above reads demands,
- * receipts and refusals in that form alone.
+ * An answer of an MCP server as HTTP would give it: a status, header fields and a body. Everything above reads receipts,
+ * refusals and demands in that form alone, but for the challenges, which are no text here.
  *
  * @since 0.1.0
  */
@@ -8,13 +8,14 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Json from "./Json.ts"
 import * as JsonRpc from "./JsonRpc.ts"
+import type * as Challenge from "./mpp/Challenge.ts"
 import * as McpPayment from "./mpp/McpPayment.ts"
 import * as Problem from "./mpp/Problem.ts"
 import * as X402 from "./x402/McpPayment.ts"
 import * as V2 from "./x402/V2.ts"
 
 /**
- * An answer, with what of its demand is needed later.
+ * An answer, with the challenges of its demand.
  *
  * @category models
  * @since 0.1.0
@@ -23,8 +24,7 @@ export interface McpAnswer {
   readonly status: number
   readonly headers: { readonly [name: string]: string | undefined }
   readonly body: string | undefined
-  /** The challenges that can be paid, as they came. */
-  readonly received: ReadonlyArray<McpPayment.Received>
+  readonly challenges: ReadonlyArray<Challenge.Outcome>
   /** How many challenges cannot be echoed digit for digit; not counted where there is another demand beside them. */
   readonly inexact: number
 }
@@ -61,12 +61,11 @@ const assemble = (
     status,
     headers: {
       "content-type": problem === undefined ? "application/json" : "application/problem+json",
-      "www-authenticate": Option.getOrUndefined(Option.map(required, ({ header }) => header)),
       "payment-receipt": Option.getOrUndefined(Option.map(receipt, Json.toBase64Url)),
       [V2.responseHeader]: Option.getOrUndefined(Option.map(settlement, Json.toBase64))
     },
     body: Object.keys(body).length === 0 ? undefined : JSON.stringify(body),
-    received: Option.match(required, { onNone: () => [], onSome: ({ received }) => received }),
+    challenges: Option.match(required, { onNone: () => [], onSome: ({ challenges }) => challenges }),
     inexact: Option.isSome(demand) ? 0 : Option.match(required, { onNone: () => 0, onSome: ({ inexact }) => inexact })
   }
 }

@@ -9,7 +9,6 @@ import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as Json from "./Json.ts"
 import * as JsonRpc from "./JsonRpc.ts"
-import type { Challenge } from "./mpp/Challenge.ts"
 import * as Credential from "./mpp/Credential.ts"
 import * as McpPayment from "./mpp/McpPayment.ts"
 import * as X402 from "./x402/McpPayment.ts"
@@ -48,14 +47,14 @@ export const hasPayment = ({ _meta }: Members): boolean =>
 
 /**
  * The metadata that carries a credential, which is given as header fields; none where it has a form that does not travel
- * over MCP. `nativeOf` finds a challenge as it came. Whoever reads the metadata can take the money.
+ * over MCP. `native` is the challenge as it came. Whoever reads the metadata can take the money.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const payment = (
   fields: { readonly [header: string]: Redacted.Redacted<string> },
-  nativeOf: (challenge: Challenge) => Schema.JsonObject
+  native: string | undefined
 ): Option.Option<Members> => {
   const [[name, value] = [], ...others] = Object.entries(fields)
   if (name === undefined || value === undefined || others.length > 0) return Option.none()
@@ -63,13 +62,10 @@ export const payment = (
   if (name === V1.paymentHeader || name === V2.paymentHeader) {
     return Option.map(Json.fromBase64(header), (json) => ({ [X402.paymentKey]: json }))
   }
-  return Option.flatMap(Credential.parse(header), (presented) => {
-    if (presented._tag !== "Standard") return Option.none()
-    const { credential } = presented
-    return Option.some({
-      [McpPayment.credentialKey]: McpPayment.credential(credential, nativeOf(credential.challenge))
-    })
-  })
+  return Option.flatMap(Credential.parse(header), (presented) =>
+    presented._tag === "Standard"
+      ? Option.some({ [McpPayment.credentialKey]: McpPayment.credential(presented.credential, native) })
+      : Option.none())
 }
 
 const capabilitiesKey = "io.modelcontextprotocol/clientCapabilities"

@@ -2,13 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Option, Redacted } from "effect"
 import * as McpCall from "../../src/wire/McpCall.ts"
 import * as Credential from "../../src/wire/mpp/Credential.ts"
-import * as McpPayment from "../../src/wire/mpp/McpPayment.ts"
 import * as V1 from "../../src/wire/x402/V1.ts"
 import * as V2 from "../../src/wire/x402/V2.ts"
 
 const challenge = { id: "c_1", realm: "shop", method: "tempo", intent: "charge", request: "e30" }
 const header = Credential.format({ challenge, payload: { type: "hash" } })
-const payment = (fields: Parameters<typeof McpCall.payment>[0]) => McpCall.payment(fields, McpPayment.restore)
+const payment = (fields: Parameters<typeof McpCall.payment>[0]) => McpCall.payment(fields, undefined)
 
 describe("McpCall", () => {
   it.each(["authorization", "payment-authorization"])("carries the credential of the field %s", (name) => {
@@ -17,6 +16,14 @@ describe("McpCall", () => {
       Option.some({
         "org.paymentauth/credential": { challenge: { ...challenge, request: {} }, payload: { type: "hash" } }
       })
+    )
+  })
+
+  it("carries a credential with the challenge as it came", () => {
+    const native = { ...challenge, request: {}, note: { kept: true } }
+    assert.deepStrictEqual(
+      McpCall.payment({ authorization: header }, JSON.stringify(native)),
+      Option.some({ "org.paymentauth/credential": { challenge: native, payload: { type: "hash" } } })
     )
   })
 

@@ -27,6 +27,23 @@ import { Instant } from "./SessionEndpoint.ts"
  */
 export const maxRequestLength = 16_384
 
+/**
+ * The longest challenge that is kept as it came, in characters of its JSON.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const maxNativeLength = 16_384
+
+/**
+ * A challenge as it came, where what carried it has a form of its own for challenges: its JSON, with all that it has. A
+ * text, so that nothing on its way through a ledger changes its members or their order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Native = Schema.String.check(Schema.isMaxLength(maxNativeLength))
+
 /** Any text of one line: at most 512 characters, none of them a control or format character or a line separator. */
 const Id = Schema.String.check(Schema.isPattern(/^[^\p{C}\p{Zl}\p{Zp}]{1,512}$/u, { message: "Expected an id" }))
 
@@ -81,7 +98,7 @@ export const requestOf = (challenge: Challenge): Option.Option<Schema.JsonObject
  *
  * **Details**
  *
- * - `Standard`: the challenge, and what it asks for.
+ * - `Standard`: the challenge, and what it asks for; `native` where it came in another form than that of a header.
  * - `Seed`: a challenge of the dialect.
  * - `Malformed`: meant for us, and not usable.
  * - `Unsupported`: of the `Payment` scheme and of no form that is known here.
@@ -90,7 +107,12 @@ export const requestOf = (challenge: Challenge): Option.Option<Schema.JsonObject
  * @since 0.1.0
  */
 export type Outcome =
-  | { readonly _tag: "Standard"; readonly challenge: Challenge; readonly request: Schema.JsonObject }
+  | {
+    readonly _tag: "Standard"
+    readonly challenge: Challenge
+    readonly request: Schema.JsonObject
+    readonly native?: string
+  }
   | { readonly _tag: "Seed"; readonly challenge: SeedChallenge.SeedChallenge }
   | { readonly _tag: "Malformed"; readonly protocol: "mpp" | "mpp/1.0"; readonly why: string }
   | { readonly _tag: "Unsupported"; readonly params: ReadonlyMap<string, string> }
@@ -142,7 +164,13 @@ const readSeed = (params: ReadonlyMap<string, string>): Option.Option<Outcome> =
   )
 }
 
-const classify = (params: ReadonlyMap<string, string>): Outcome => {
+/**
+ * Judges one challenge by its parameters, whose names are in lower case. Total.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const fromParams = (params: ReadonlyMap<string, string>): Outcome => {
   const missing = requiredNames.filter((name) => !params.has(name))
   if (missing.length === 0) return readStandard(params)
   return Option.getOrElse(readSeed(params), () =>
@@ -171,7 +199,7 @@ export const parse = (line: string): ReadonlyArray<Outcome> =>
     ? [malformed("mpp", "the header is too long to be read")]
     : AuthScheme.parse(line, "payment").map(Result.match({
       onFailure: (why) => malformed("mpp", why),
-      onSuccess: classify
+      onSuccess: fromParams
     }))
 
 /**
@@ -208,7 +236,11 @@ const decodeRequest = Json.decoder(Schema.Struct({
  * @category conversions
  * @since 0.1.0
  */
-export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Result.Result<Offer, string> =>
+export const toOffer = (
+  challenge: Challenge,
+  request: Schema.JsonObject,
+  native?: string
+): Result.Result<Offer, string> =>
   Result.map(decodeRequest(request), ({ amount, currency, description, externalId, methodDetails, recipient }) => {
     const named = cleanText(externalId ?? "")
     const chainId = methodDetails?.chainId ?? undefined
@@ -227,7 +259,7 @@ export const toOffer = (challenge: Challenge, request: Schema.JsonObject): Resul
       ...(challenge.expires === undefined ? {} : { expiresAt: Math.max(0, Date.parse(challenge.expires)) }),
       ...(merchantText === "" ? {} : { merchantText }),
       ...(named === "" ? {} : { externalId: named }),
-      wire: challenge
+      wire: native === undefined ? challenge : { ...challenge, native }
     })
   })
 
@@ -241,3 +273,15 @@ const decodeWire = Schema.decodeUnknownOption(Challenge)
  */
 export const fromOffer = (offer: Offer): Option.Option<Challenge> =>
   offer.protocol === "mpp" ? decodeWire(offer.wire) : Option.none()
+
+const decodeNative = Schema.decodeUnknownOption(Schema.Struct({ native: Native }))
+
+/**
+ * The challenge that an offer was made in, as its carrier has it; none where that is the form of a header. It is no part of
+ * what {@link fromOffer} gives, so that nothing is compared, signed or sent over HTTP by it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const nativeOf = (offer: Offer): Option.Option<string> =>
+  offer.protocol === "mpp" ? Option.map(decodeNative(offer.wire), ({ native }) => native) : Option.none()

@@ -2,8 +2,8 @@
  * The Payment scheme over MCP: a challenge is an object whose `request` is an object too, the credential goes into the
  * metadata of the call and the receipt comes in that of the result.
  *
- * Each challenge is read into the form that it has in `WWW-Authenticate`, so that everything else knows only one, and is
- * kept as it came for its echo. A challenge that cannot be echoed digit for digit is none.
+ * Each challenge is read into what it would be in `WWW-Authenticate`, so that everything else knows only one form, and its
+ * JSON goes with it into the ledger for the echo. A challenge that cannot be echoed digit for digit is none.
  *
  * @since 0.1.0
  */
@@ -55,33 +55,19 @@ export const codes = {
 } as const
 
 /**
- * A challenge that can be paid and echoed.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Received {
-  /** Its form in `WWW-Authenticate`, as {@link Challenge.format} writes it: what a credential is matched with. */
-  readonly line: string
-  /** As it came, whatever else it has. */
-  readonly native: Schema.JsonObject
-}
-
-/**
- * A demand. `header` is the value of a `WWW-Authenticate` with all challenges, those included that cannot be paid.
+ * A demand: what each of its challenges is.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Required {
-  readonly header: string
-  readonly received: ReadonlyArray<Received>
-  /** How many challenges have numbers that may have lost digits on their way through a parser. */
+  readonly challenges: ReadonlyArray<Challenge.Outcome>
+  /** How many of them have numbers that may have lost digits on their way through a parser. */
   readonly inexact: number
 }
 
 /** One that is meant for us and lacks what it needs is refused like any other of its kind. */
-const unusable = AuthScheme.format("Payment", [["method", "unknown"]])
+const unusable = (why: string): Challenge.Outcome => ({ _tag: "Malformed", protocol: "mpp", why })
 
 /** `null` says that a member is absent. What is no text has none of the forms that are known, and stands as it is. */
 const textOf = (name: string, value: Schema.Json): string => {
@@ -104,32 +90,39 @@ const names = [
   "header"
 ]
 
-const lineOf = (native: Schema.JsonObject): string =>
-  AuthScheme.format(
-    "Payment",
-    names.flatMap((name) => {
-      const value = Object.hasOwn(native, name) ? native[name] ?? null : null
-      return value === null ? [] : [[name, textOf(name, value)] as const]
-    })
-  )
+/** A challenge by what its header form would have. */
+const paramsOf = (native: Schema.JsonObject): ReadonlyMap<string, string> =>
+  new Map(names.flatMap((name) => {
+    const value = Object.hasOwn(native, name) ? native[name] ?? null : null
+    return value === null ? [] : [[name, textOf(name, value)] as const]
+  }))
 
-type Read = { readonly line: string; readonly native?: Schema.JsonObject; readonly inexact?: true }
-
-const readOne = (value: unknown): Read => {
-  const native = Option.getOrUndefined(JsonRpc.object(value))
-  if (native === undefined) return { line: unusable }
-  if (!JsonRpc.isExact(native)) return { line: unusable, inexact: true }
-  const line = lineOf(native)
-  // All of it is kept and echoed, whatever it has beside what its line tells.
-  if (Math.max(line.length, JSON.stringify(native).length) > Json.maxHeaderLength) return { line: unusable }
-  const [outcome] = Challenge.parse(line)
-  return outcome?._tag === "Standard" ? { line: Challenge.format(outcome.challenge), native } : { line }
+interface Read {
+  readonly outcome: Challenge.Outcome
+  readonly length: number
+  readonly inexact: boolean
 }
 
-/** As many lines as a header holds; the rest is not read. */
+const readOne = (value: unknown): Read => {
+  const refused = (why: string, inexact = false) => ({ outcome: unusable(why), length: 0, inexact })
+  const native = Option.getOrUndefined(JsonRpc.object(value))
+  if (native === undefined) return refused("it is no object")
+  if (!JsonRpc.isExact(native)) return refused("it has numbers that may have lost digits", true)
+  // All of it is kept and echoed, whatever it has beside what is read of it.
+  const text = JSON.stringify(native)
+  if (text.length > Challenge.maxNativeLength) return refused("it is too long to be kept")
+  const outcome = Challenge.fromParams(paramsOf(native))
+  return {
+    outcome: outcome._tag === "Standard" ? { ...outcome, native: text } : outcome,
+    length: text.length,
+    inexact: false
+  }
+}
+
+/** As many as a header holds; the rest is not read. */
 const within = (read: ReadonlyArray<Read>): ReadonlyArray<Read> => {
-  let length = 0
-  return read.filter(({ line }) => (length += line.length + 2) <= Json.maxHeaderLength)
+  let sum = 0
+  return read.filter(({ length }) => (sum += length) <= Json.maxHeaderLength)
 }
 
 /**
@@ -142,28 +135,32 @@ const within = (read: ReadonlyArray<Read>): ReadonlyArray<Read> => {
 export const required = (data: unknown): Option.Option<Required> => {
   const challenges = JsonRpc.member(data, "challenges")
   if (!Array.isArray(challenges) || challenges.length === 0) return Option.none()
-  const read = within(challenges.slice(0, AuthScheme.maxChallenges + 1).map(readOne))
+  const read = within(challenges.slice(0, AuthScheme.maxChallenges).map(readOne))
   return Option.some({
-    header: read.map(({ line }) => line).join(", "),
-    received: read.flatMap(({ line, native }) => native === undefined ? [] : [{ line, native }]),
+    challenges: read.map(({ outcome }) => outcome),
     inexact: read.filter(({ inexact }) => inexact).length
   })
 }
 
-/**
- * A challenge in its own form over MCP, as far as the header form tells it: for a credential whose challenge was received
- * in another life.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const restore = (challenge: Challenge.Challenge): Schema.JsonObject => ({
+/** A challenge as far as the header form tells it: for one whose original was not kept. */
+const restore = (challenge: Challenge.Challenge): Schema.JsonObject => ({
   ...challenge,
   request: Option.getOrElse(Challenge.requestOf(challenge), () => challenge.request)
 })
 
+/** The original of a challenge; none where the text is that of another one. */
+const original = (challenge: Challenge.Challenge, native: string): Option.Option<Schema.JsonObject> =>
+  Option.filter(Json.parseObject(native), (json) => {
+    const read = Challenge.fromParams(paramsOf(json))
+    return read._tag === "Standard" && Challenge.format(read.challenge) === Challenge.format(challenge)
+  })
+
 /**
- * A credential as MCP carries it: with the challenge as it came.
+ * A credential as MCP carries it: with the challenge as it came. `native` is its JSON, as {@link required} has read it.
+ *
+ * **Details**
+ *
+ * Where there is none, or the one of another challenge, the challenge is written as far as its header form tells it.
  *
  * **Example** (The echo is what was received, whatever else it has)
  *
@@ -172,15 +169,21 @@ export const restore = (challenge: Challenge.Challenge): Schema.JsonObject => ({
  *
  * const challenge = { id: "c_1", realm: "shop", method: "tempo", intent: "charge", request: "e30" }
  * const native = { ...challenge, request: {}, note: "kept" }
- * McpPayment.credential({ challenge, payload: { type: "hash" } }, native)
+ * McpPayment.credential({ challenge, payload: { type: "hash" } }, JSON.stringify(native))
  * // => { challenge: native, payload: { type: "hash" } }
  * ```
  *
  * @category encoding
  * @since 0.1.0
  */
-export const credential = ({ payload, source }: Credential, native: Schema.JsonObject): Schema.JsonObject => ({
-  challenge: native,
+export const credential = (
+  { challenge, payload, source }: Credential,
+  native: string | undefined
+): Schema.JsonObject => ({
+  challenge: Option.fromUndefinedOr(native).pipe(
+    Option.flatMap((text) => original(challenge, text)),
+    Option.getOrElse(() => restore(challenge))
+  ),
   ...(source === undefined ? {} : { source }),
   payload
 })

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/wire/Json.ts"
 import * as AuthScheme from "../../../src/wire/mpp/AuthScheme.ts"
 import * as Challenge from "../../../src/wire/mpp/Challenge.ts"
+import * as Credential from "../../../src/wire/mpp/Credential.ts"
 import * as SeedChallenge from "../../../src/wire/mpp/SeedChallenge.ts"
 
 const request = Json.toBase64Url({
@@ -324,6 +326,36 @@ describe("Challenge.toOffer", () => {
     assert.isUndefined(Result.getOrThrow(asked(null)).alsoPays)
     assert.isUndefined(Result.getOrThrow(asked([])).alsoPays)
     for (const odd of [[{ amount: "1" }], [{ recipient: 1 }], ["a"], "a"]) assert.isTrue(Result.isFailure(asked(odd)))
+  })
+
+  it("keeps the native form of a challenge for its echo alone: no digest, no comparison and no credential has it", () => {
+    const asked = { amount: "1", currency: "usd" }
+    const [outcome] = Challenge.parse(line({ ...standard, request: Json.toBase64Url(asked) }))
+    assert(outcome?._tag === "Standard")
+    const native = JSON.stringify({ ...outcome.challenge, request: asked, note: "kept" })
+    const offers = [undefined, native].map((native) =>
+      Result.getOrThrow(Challenge.toOffer(outcome.challenge, outcome.request, native))
+    )
+    assert.deepStrictEqual(offers.map(Challenge.nativeOf), [Option.none(), Option.some(native)])
+    assert.strictEqual(new Set(offers.map(({ digest }) => digest)).size, 1)
+    for (const offer of offers) {
+      const challenge = Option.getOrThrow(Challenge.fromOffer(offer))
+      assert.deepStrictEqual(challenge, outcome.challenge)
+      const presented = Redacted.value(Credential.format({ challenge, payload: {} }))
+      assert.deepStrictEqual(
+        Json.fromBase64(presented.slice("Payment ".length)),
+        Option.some({ challenge: outcome.challenge, payload: {} })
+      )
+    }
+  })
+
+  it("takes no native form from a header, and none that is too long", () => {
+    const asked = { amount: "1", currency: "usd" }
+    const [outcome] = Challenge.parse(line({ ...standard, request: Json.toBase64Url(asked), native: "{}" }))
+    assert(outcome?._tag === "Standard")
+    assert.deepStrictEqual([outcome.native, Object.keys(outcome.challenge).includes("native")], [undefined, false])
+    const long = Challenge.toOffer(outcome.challenge, outcome.request, "x".repeat(Challenge.maxNativeLength + 1))
+    assert.deepStrictEqual(Challenge.nativeOf(Result.getOrThrow(long)), Option.none())
   })
 
   it("does not guess a network, a recipient or an expiry", () => {
