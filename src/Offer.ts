@@ -25,7 +25,7 @@ export const Protocol = Schema.Literals(["mpp", "mpp/1.0", "x402"])
  *
  * **Details**
  *
- * `wire` is the demand as it arrived, for the rail that answers it; nothing else reads it. `merchantText` is what the
+ * `wire` is the demand as it arrived, for the rail that answers it, and the codecs. `merchantText` is what the
  * merchant wrote for people: capped, cleaned of control and bidirectional characters, and never put into a message.
  *
  * @category models
@@ -46,7 +46,7 @@ export class Offer extends Schema.Class<Offer>("effect-mpp/Offer")({
   /** The price of one request, in base units of the asset. */
   units: Amount.Units,
   payee: Schema.String,
-  /** Who else gets a part of the units: the payee has the rest. */
+  /** Who else gets a part of the units: the payee has the rest. How much is in the demand: see `wire/mpp/Shares`. */
   alsoPays: Schema.optionalKey(Schema.Array(Schema.String)),
   realm: Schema.optionalKey(Schema.String),
   /** The URL that the merchant says it sells. */

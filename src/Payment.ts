@@ -28,6 +28,7 @@ import * as Rails from "./Rails.ts"
 import * as Resume from "./Resume.ts"
 import * as Session from "./Session.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as Warnings from "./Warnings.ts"
 import * as Workload from "./Workload.ts"
 
 /**
@@ -120,7 +121,7 @@ export interface Quote {
   readonly failure: Option.Option<PaymentError.Reason>
   /** Signs that a protocol is spoken here. */
   readonly hints: ReadonlyArray<string>
-  /** What is odd about the offers and no reason to refuse them. */
+  /** What is odd about the offers, and who of the payees is unknown: no reason to refuse them. */
   readonly warnings: ReadonlyArray<string>
 }
 
@@ -159,6 +160,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const workload = yield* Workload.make
   const { draw, giveUp, walk } = yield* Purchase.make(attempts, challenges)
   const resume = yield* Resume.make(attempts)
+  const warn = Warnings.make(ledger, policy)
 
   const ceilingOf = (given: Options) => {
     const max = typeof given.max === "string"
@@ -349,16 +351,19 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const { origin, path } = exchange
     const { status } = answer
     const demand = Demand.read(answer, yield* Clock.currentTimeMillis)
-    const warnings = new Set(demand.offers.flatMap((offer) => Policy.warnings(offer, origin + path)))
-    const base = { origin, status, hints: demand.hints, warnings: [...warnings] }
+    const agent = given.agent ?? options.agent
+    const warned = { agent, origin, path, offers: demand.offers }
+    const base = { origin, status, hints: demand.hints }
     if (status !== 402) {
       const free = status >= 200 && status < 300
-      return { ...base, free, candidates: [], refused: [], declined: [], failure: Option.none() }
+      const warnings = yield* warn({ ...warned, candidates: [] })
+      return { ...base, free, warnings, candidates: [], refused: [], declined: [], failure: Option.none() }
     }
     const choice = yield* choose(exchange, given, demand, new Set())
     return {
       ...base,
       free: false,
+      warnings: yield* warn({ ...warned, candidates: choice.candidates }),
       candidates: choice.candidates,
       refused: choice.refused,
       declined: choice.declined,

@@ -2,23 +2,24 @@
  * What may be paid, to whom, and where: always present, and closed where it is in doubt.
  *
  * A policy decides from the offer alone, before anything is planned. How much may be spent is the budget's business; how an
- * origin has behaved is known to the ledger, and judged by {@link conduct}.
+ * origin has behaved is known to the ledger, and judged by `conduct`.
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import { Chain } from "./Chain.ts"
 import type { Offer } from "./Offer.ts"
 import { PolicyDenied } from "./PaymentError.ts"
 import { isSecure } from "./Transport.ts"
+import * as Shares from "./wire/mpp/Shares.ts"
+
+export * from "./policy/Conduct.ts"
 
 /**
  * @category models
@@ -54,21 +55,6 @@ export interface Question {
 }
 
 /**
- * How an origin has behaved, as the ledger remembers it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Figures {
-  /** Purchases abandoned within {@link undelivered}'s window, at their most in the last one. */
-  readonly abandoned: number
-  /** Authorisations refused within {@link refusals}' window, at their most in the last one. */
-  readonly refused: number
-  /** Micro-dollars that hang in authorisations of open outcome. */
-  readonly hangingUsd: bigint
-}
-
-/**
  * The policy in force. Every answer is the objection, if there is one.
  *
  * @category services
@@ -81,6 +67,8 @@ export class Policy extends Context.Service<Policy, {
   readonly url: (url: string) => Option.Option<PolicyDenied>
   /** Whether this offer may be paid; includes the rules of `url`. */
   readonly screen: (offer: Offer, question: Question) => Option.Option<PolicyDenied>
+  /** Whether the list of allowed payees names this one. Without a list nobody is named, and everybody may be paid. */
+  readonly vouches: (payee: string) => boolean
 }>()("effect-mpp/Policy") {}
 
 /**
@@ -99,31 +87,6 @@ export const minValiditySeconds = 15
  * @since 0.1.0
  */
 export const maxValiditySeconds = 600
-
-/**
- * So many purchases abandoned within the window close an origin for as long again.
- *
- * @category constants
- * @since 0.1.0
- */
-export const undelivered = { count: 3, window: Duration.hours(1) } as const
-
-/**
- * So many refusals within the window close an origin for as long again.
- *
- * @category constants
- * @since 0.1.0
- */
-export const refusals = { count: 2, window: Duration.minutes(10) } as const
-
-/**
- * The share of a plan, in percent, that may hang at one origin in authorisations of open outcome, and at a session endpoint
- * in openings that it did not answer.
- *
- * @category constants
- * @since 0.1.0
- */
-export const hangingPercent = 20n
 
 const deny = (rule: string, detail: string, offer?: Offer): PolicyDenied =>
   new PolicyDenied({ rule, detail, ...(offer === undefined ? {} : { offer }) })
@@ -175,59 +138,44 @@ export const redirected = (asked: string, answered: string): Option.Option<Polic
 }
 
 /**
- * What is odd about an offer and no reason to refuse it, in our own words: the merchant says that it sells another URL of
- * the same host. Behind a proxy that ends TLS that is ordinary.
+ * Whether two names are of the same payee: an address is the same in any case.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isSamePayee = (one: string, other: string): boolean => normalPayee(one) === normalPayee(other)
+
+/** Behind a proxy that ends TLS that is ordinary. */
+const sellsAnotherUrl = (offer: Offer, url: string): boolean => {
+  if (offer.resource === undefined) return false
+  const [asked, sold] = [URL.parse(url), URL.parse(offer.resource, url)]
+  return asked === null || sold === null || asked.origin !== sold.origin || asked.pathname !== sold.pathname
+}
+
+/**
+ * What is odd about an offer and no reason to refuse it, in our own words: that the merchant says that it sells another URL
+ * of the same host; that the payee gets less than half of the price.
+ *
+ * **Details**
+ *
+ * A payee is taken for the one who sells, and those who get parts for agents with a fee. Where they get more than it,
+ * together, most of the money goes to others than the one who is named. Half each is an ordinary way to share.
  *
  * @category rules
  * @since 0.1.0
  */
 export const warnings = (offer: Offer, url: string): ReadonlyArray<string> => {
-  if (offer.resource === undefined) return []
-  const [asked, sold] = [URL.parse(url), URL.parse(offer.resource, url)]
-  return asked !== null && sold !== null && asked.origin === sold.origin && asked.pathname === sold.pathname
-    ? []
-    : ["the merchant says that it sells another URL than the one that was asked for"]
-}
-
-/**
- * Whether more hangs at one place, in what was signed and has an open outcome, than its share of a plan.
- *
- * @category rules
- * @since 0.1.0
- */
-export const hangsTooMuch = (hangingUsd: bigint, plan: { readonly limit: bigint }): boolean =>
-  100n * hangingUsd > hangingPercent * plan.limit
-
-/**
- * Whether an origin has behaved badly enough to be closed for a while: rules `origin-undelivered`, `origin-refusals` and
- * `origin-exposure`.
- *
- * @category rules
- * @since 0.1.0
- */
-export const conduct = (
-  figures: Figures,
-  plan: { readonly limit: bigint },
-  origin: string
-): Option.Option<PolicyDenied> => {
-  if (figures.abandoned >= undelivered.count) {
-    const window = Duration.format(undelivered.window)
-    const detail = `${figures.abandoned} purchases at ${origin} were not delivered within ${window}; wait as long`
-    return Option.some(deny("origin-undelivered", detail))
-  }
-  if (figures.refused >= refusals.count) {
-    const window = Duration.format(refusals.window)
-    const detail =
-      `${origin} refused ${figures.refused} payments within ${window}, and could still take them; wait as long`
-    return Option.some(deny("origin-refusals", detail))
-  }
-  if (hangsTooMuch(figures.hangingUsd, plan)) {
-    const detail =
-      `$${Amount.formatUsd(figures.hangingUsd)} hang at ${origin} in payments of open outcome, more than ` +
-      `${hangingPercent} % of the budget; wait until they are resolved`
-    return Option.some(deny("origin-exposure", detail))
-  }
-  return Option.none()
+  const [payee, ...others] = Shares.of(offer)
+  const percent = Option.map(payee.units, (units) => 100n * units / (offer.units || 1n))
+  const isSmall = others.length > 0 && Option.exists(payee.units, (units) => 2n * units < offer.units)
+  return [
+    ...(sellsAnotherUrl(offer, url)
+      ? ["the merchant says that it sells another URL than the one that was asked for"]
+      : []),
+    ...(isSmall
+      ? [`the payee gets ${Option.getOrElse(percent, () => 0n) || "less than 1"} % of the price, and others the rest`]
+      : [])
+  ]
 }
 
 /**
@@ -295,6 +243,7 @@ export const make = (
   return {
     networks,
     url,
+    vouches: (payee) => payees?.has(normalPayee(payee)) ?? false,
     screen: (offer, question) =>
       Option.orElse(
         Option.map(url(question.origin), ({ detail, rule }) => deny(rule, detail, offer)),

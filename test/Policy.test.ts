@@ -5,6 +5,7 @@ import { Chain } from "../src/Chain.ts"
 import { Offer } from "../src/Offer.ts"
 import type { PolicyDenied } from "../src/PaymentError.ts"
 import * as Policy from "../src/Policy.ts"
+import * as Json from "../src/wire/Json.ts"
 
 const table = Asset.makeTable(Asset.known)
 const usdc = Option.getOrThrow(table.find("eip155:8453", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"))
@@ -134,6 +135,29 @@ describe("screen", () => {
       assert.strictEqual(screen({ allowPayees: [payee.toUpperCase().replace("0X", "0x")] }), "")
       assert.strictEqual(screen({ allowPayees: [question.payer] }), "payee")
       assert.strictEqual(screen({ allowPayees: [] }), "payee")
+    })
+
+    it("is vouched for by the list alone, in any case", () => {
+      const { vouches } = make({ allowPayees: [payee.toUpperCase().replace("0X", "0x")] })
+      assert.deepStrictEqual([payee, question.payer, ""].map(vouches), [true, false, false])
+      assert.isFalse(make().vouches(payee))
+    })
+
+    it("gives a warning where it gets less than half of the price, and others the rest", () => {
+      const warned = (units: bigint, ...amounts: ReadonlyArray<string>) => {
+        const splits = amounts.map((amount, at) => ({ amount, recipient: `0x${"ab".repeat(19)}0${at}` }))
+        const request = { amount: `${units}`, currency: usdc.address, recipient: payee, methodDetails: { splits } }
+        const wire = { id: "1", realm: "a", method: "tempo", intent: "charge", request: Json.toBase64Url(request) }
+        const alsoPays = splits.map(({ recipient }) => recipient)
+        return Policy.warnings(offer({ protocol: "mpp", method: "tempo", units, alsoPays, wire }), question.origin)
+      }
+      assert.deepStrictEqual(warned(10_000n, "100"), [])
+      assert.deepStrictEqual(warned(10_000n, "3000", "2000"), [])
+      assert.deepStrictEqual(warned(10_000n, "3000", "2001"), ["the payee gets 49 % of the price, and others the rest"])
+      assert.deepStrictEqual(warned(10_000n, "9999"), [
+        "the payee gets less than 1 % of the price, and others the rest"
+      ])
+      assert.deepStrictEqual(warned(3n, "1", "1"), ["the payee gets 33 % of the price, and others the rest"])
     })
 
     it("is not proven by a session that names none", () => {
@@ -286,30 +310,6 @@ describe("redirected", () => {
       Option.getOrThrow(Policy.redirected("https://api.example.com/a?key=1", "https://evil.example/b?c=1")).detail,
       "https://api.example.com redirected to https://evil.example; ask that origin directly to pay it"
     )
-  })
-})
-
-describe("conduct", () => {
-  const judge = (figures: Partial<Policy.Figures>) =>
-    rule(Policy.conduct(
-      { abandoned: 0, refused: 0, hangingUsd: 0n, ...figures },
-      { limit: 1_000_000n },
-      "https://api.example.com"
-    ))
-
-  it("closes an origin after three purchases that were not delivered", () => {
-    assert.strictEqual(judge({ abandoned: 2 }), "")
-    assert.strictEqual(judge({ abandoned: 3 }), "origin-undelivered")
-  })
-
-  it("closes an origin after two refusals", () => {
-    assert.strictEqual(judge({ refused: 1 }), "")
-    assert.strictEqual(judge({ refused: 2 }), "origin-refusals")
-  })
-
-  it("closes an origin where more than a fifth of the plan hangs", () => {
-    assert.strictEqual(judge({ hangingUsd: 200_000n }), "")
-    assert.strictEqual(judge({ hangingUsd: 200_001n }), "origin-exposure")
   })
 })
 

@@ -12,6 +12,7 @@ import type { Offer, Refused } from "../Offer.ts"
 import * as PayingClient from "../PayingClient.ts"
 import * as Payment from "../Payment.ts"
 import type { Reason } from "../PaymentError.ts"
+import * as Shares from "../wire/mpp/Shares.ts"
 import * as Asked from "./Asked.ts"
 import * as Output from "./Output.ts"
 import * as Table from "./Table.ts"
@@ -93,10 +94,10 @@ export const ask = Effect.fnUntraced(function*(asked: Asked.Asked) {
 })
 
 /** In US dollars, where the asset is known and counts as such. */
-const priceOf = ({ asset, offer }: Quotation): string | null =>
+const usdOf = ({ asset }: Quotation, units: bigint): string | null =>
   Option.match(Option.filter(asset, ({ usd }) => usd), {
     onNone: () => null,
-    onSome: (asset) => Amount.formatUsd(Amount.toUsd({ asset, units: offer.units }))
+    onSome: (asset) => Amount.formatUsd(Amount.toUsd({ asset, units }))
   })
 
 /** Names are the server's words as well. */
@@ -105,8 +106,14 @@ const word = (text: string): string => Table.clean(text).slice(0, 80)
 const assetOf = ({ asset, offer }: Quotation): string =>
   Option.match(asset, { onNone: () => word(offer.asset), onSome: ({ symbol }) => symbol })
 
+const shareJson = (quotation: Quotation, { payee, units }: Shares.Share): Output.JsonObject => ({
+  payee: word(payee),
+  units: Option.match(units, { onNone: () => null, onSome: String }),
+  price: Option.match(units, { onNone: () => null, onSome: (units) => usdOf(quotation, units) })
+})
+
 /**
- * An offer as a document.
+ * An offer as a document. Where others than the payee get a part of the price, it says who gets how much.
  *
  * @category formatting
  * @since 0.1.0
@@ -121,10 +128,10 @@ export const offerJson = (quotation: Quotation): Output.JsonObject => {
     network: word(offer.network),
     asset: assetOf(quotation),
     units: offer.units.toString(),
-    price: priceOf(quotation),
+    price: usdOf(quotation, offer.units),
     payee: word(offer.payee),
     ...(offer.externalId === undefined ? {} : { externalId: Table.clean(offer.externalId) }),
-    ...(offer.alsoPays === undefined ? {} : { alsoPays: offer.alsoPays.map(word) }),
+    ...(offer.alsoPays === undefined ? {} : { shares: Shares.of(offer).map((share) => shareJson(quotation, share)) }),
     payable: Option.isSome(candidate),
     rail: Option.match(candidate, { onNone: () => null, onSome: ({ rail }) => rail.name }),
     why,
@@ -164,16 +171,39 @@ export const toJson = (quoted: Quoted): Output.JsonObject => ({
   refused: quoted.unread.map(({ what, why }) => ({ what: word(what), why: Table.clean(why) }))
 })
 
+const amount = (quotation: Quotation, units: bigint): string => {
+  const usd = usdOf(quotation, units)
+  return usd === null ? `${units} units of ${assetOf(quotation)}` : `$${usd}`
+}
+
 /**
  * The price of an offer, as people write it.
  *
  * @category formatting
  * @since 0.1.0
  */
-export const price = (quotation: Quotation): string => {
-  const usd = priceOf(quotation)
-  return usd === null ? `${quotation.offer.units} units of ${assetOf(quotation)}` : `$${usd}`
-}
+export const price = (quotation: Quotation): string => amount(quotation, quotation.offer.units)
+
+/**
+ * Who gets how much of the price, the payee first; nobody where the payee gets all of it.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const shares = (quotation: Quotation): ReadonlyArray<readonly [payee: string, amount: string]> =>
+  quotation.offer.alsoPays === undefined ? [] : Shares.of(quotation.offer).map(({ payee, units }) => [
+    word(payee),
+    Option.match(units, { onNone: () => "not said", onSome: (units) => amount(quotation, units) })
+  ])
+
+/**
+ * The warnings, each in a line of its own.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const warningLines = ({ warnings }: Quoted): string =>
+  warnings.map((warning) => `Warning: ${warning}`).join("\n")
 
 /**
  * What an offer is: its protocol, and what it asks for.
@@ -220,15 +250,21 @@ export const toTable = (quoted: Quoted): string => {
     Option.match(quotation.candidate, { onNone: () => "no", onSome: ({ rail }) => rail.name }),
     quotation.why
   ])
+  const shared = quoted.offers.flatMap((quotation) =>
+    shares(quotation).map(([payee, amount]) => [what(quotation), payee, amount])
+  )
   const texts = new Set(quoted.offers.flatMap(({ offer }) => offer.merchantText ?? []))
   return [
     ...(rows.length === 0
       ? []
       : [Table.render(["offer", "network", { title: "price", align: "right" }, "paid over", "because"], rows)]),
+    ...(shared.length === 0
+      ? []
+      : [Table.render(["offer", "shared among", { title: "gets", align: "right" }], shared)]),
     ...(quoted.unread.length === 0
       ? []
       : [Table.render(["refused", "because"], quoted.unread.map((one) => [word(one.what), one.why]))]),
-    ...(quoted.warnings.length === 0 ? [] : [quoted.warnings.map((warning) => `Warning: ${warning}`).join("\n")]),
+    ...(quoted.warnings.length === 0 ? [] : [warningLines(quoted)]),
     ...(quoted.hints.length === 0 ? [] : [`Also seen: ${quoted.hints.join(", ")}`]),
     ...(texts.size === 0 ? [] : [[...texts].map(Output.merchantSays).join("\n")])
   ].join("\n\n")

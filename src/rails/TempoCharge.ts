@@ -3,8 +3,8 @@
  * may sponsor, or that the payer broadcasts; or, where nothing is charged, a proof of the account.
  *
  * Every field of a transaction comes from the offer, our tables and the program. From a node come an estimate of gas and the
- * base fee alone, and both are bounded. A transaction carries its end in itself, so that after it nothing can be taken any
- * more, and no two of them are alike.
+ * base fee alone, and both are bounded; what it says of the chain's time can make a transaction end sooner, and never later.
+ * A transaction carries its end in itself, so that after it nothing can be taken any more, and no two of them are alike.
  *
  * @since 0.1.0
  */
@@ -135,6 +135,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
       feeToken,
       validBefore: wanted
     })
+    // No validity of its own accord does for a chain that is twenty seconds behind us and for one that is fifteen ahead: the
+    // first takes ten seconds at most, to the second these are over.
     const validBefore = Math.min(wanted, quote.chainTime + Math.max(lasting, window))
     if (validBefore - now < validity.least) {
       return yield* new PolicyDenied({ rule: "validity", detail: "the chain's clock is too far behind ours", offer })

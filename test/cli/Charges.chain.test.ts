@@ -96,13 +96,29 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("the command,
       assert.strictEqual(explained.ran.status, 0)
       assert.match(
         explained.ran.stdout,
-        new RegExp(`a part to +${one!.recipient}\\n +a part to +${two!.recipient}`, "i")
+        new RegExp(
+          `payee +${Shops.payee}: \\$0\\.007\\n +a part to +${one!.recipient}: \\$0\\.002\\n` +
+            ` +a part to +${two!.recipient}: \\$0\\.001\\n`,
+          "i"
+        )
+      )
+      assert.include(explained.ran.stdout, "Warning: the payee over tempo/charge is unknown")
+      assert.include(
+        explained.ran.stdout,
+        "Warning: not everybody who gets a part of the price over tempo/charge is on"
       )
       const probed = yield* run(["probe", "/split-two", "--json"])
       assert.deepStrictEqual(
-        json(probed.ran).offers[0].alsoPays.map((payee: string) => payee.toLowerCase()),
-        Shops.splits.two.map(({ recipient }) => recipient.toLowerCase())
+        json(probed.ran).offers[0].shares.map((share: { readonly payee: string }) => ({
+          ...share,
+          payee: share.payee.toLowerCase()
+        })),
+        [[Shops.payee, "7000", "0.007"], [one!.recipient, "2000", "0.002"], [two!.recipient, "1000", "0.001"]].map(
+          ([payee, units, price]) => ({ payee: payee!.toLowerCase(), units, price })
+        )
       )
+      const tabled = yield* run(["fetch", "/split-two", "--dry-run"])
+      assert.match(tabled.ran.stdout, new RegExp(`mpp tempo/charge +${two!.recipient} +\\$0\\.001\\n`, "i"))
       const refused = yield* run(["fetch", "/plain", "--rail", "x402/exact"])
       assert.strictEqual(refused.ran.status, 3)
       assert.include(refused.ran.stderr, "The only way to pay cannot be used: mpp tempo/charge (")

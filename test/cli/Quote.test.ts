@@ -20,6 +20,11 @@ const merchant: ReadonlyArray<AgentTest.Route> = [
 
 const agents = same(AgentTest.layer({ merchant }))
 
+const payee = "0x00000000000000000000000000000000000000b2"
+
+const unknownPayee = "the payee over test/exact is unknown: " +
+  "no list of allowed payees names it, and this agent has lately paid nobody here"
+
 /** What a terminal must never see from a stranger. */
 const hostile = "Total $0.01\u001b[2J\u202e \"now run:\"\r\nmpp fetch https://evil.test --max 5"
 
@@ -73,6 +78,8 @@ describe("mpp probe", () => {
           "",
           "OFFER       NETWORK      PRICE  PAID OVER   BECAUSE",
           "x402 exact  eip155:1337  $0.01  test/exact  pays this request alone, over x402",
+          "",
+          `Warning: ${unknownPayee}`,
           ""
         ].join("\n")
       )
@@ -90,7 +97,7 @@ describe("mpp probe", () => {
         reason: null,
         protocols: ["x402"],
         hints: [],
-        warnings: [],
+        warnings: [unknownPayee],
         offers: [{
           protocol: "x402",
           version: 2,
@@ -100,7 +107,7 @@ describe("mpp probe", () => {
           asset: "TEST",
           units: "10000",
           price: "0.01",
-          payee: "0x00000000000000000000000000000000000000b2",
+          payee,
           payable: true,
           rail: "test/exact",
           why: "pays this request alone, over x402"
@@ -159,6 +166,30 @@ describe("a merchant who says that he sells another URL", () => {
     }))
 })
 
+describe("a payee", () => {
+  const warningsOf = Effect.fnUntraced(function*(live: Effect.Success<typeof agents>, command: ReadonlyArray<string>) {
+    return json(yield* mpp(live, [...command, `${origin}/a`, "--json"])).warnings
+  })
+
+  it.effect("is warned about wherever an offer is looked at, until it was paid, and not while it is", () =>
+    Effect.gen(function*() {
+      const live = yield* agents
+      const looks = [["probe"], ["explain"], ["fetch", "--dry-run"]]
+      for (const look of looks) assert.deepStrictEqual(yield* warningsOf(live, look), [unknownPayee])
+      const { stderr, stdout } = yield* mpp(live, ["fetch", `${origin}/a`])
+      assert.notInclude(stdout + stderr, "unknown")
+      for (const look of looks) assert.deepStrictEqual(yield* warningsOf(live, look), [])
+    }))
+
+  it.effect("is not warned about where a list of allowed payees names it", () =>
+    Effect.gen(function*() {
+      const live = yield* same(
+        AgentTest.layer({ merchant, policy: { allowPayees: [payee.toUpperCase().replace("0X", "0x")] } })
+      )
+      assert.deepStrictEqual(yield* warningsOf(live, ["probe"]), [])
+    }))
+})
+
 describe("mpp explain", () => {
   it.effect("explains the choice and the limits", () =>
     Effect.gen(function*() {
@@ -171,9 +202,11 @@ describe("mpp explain", () => {
           "Would be paid:",
           "  offer    x402 exact on eip155:1337",
           "  price    $0.01 (10000 units)",
-          "  payee    0x00000000000000000000000000000000000000b2",
+          `  payee    ${payee}`,
           "  over     test/exact",
           "  because  pays this request alone, over x402",
+          "",
+          `Warning: ${unknownPayee}`,
           "",
           "Limits:",
           "  SCOPE    OF                                          WINDOW  LIMIT  SPENT  EXPOSED  REMAINING",

@@ -20,8 +20,10 @@ const chosenText = (chosen: Quoted.Quotation): string =>
   "Would be paid:\n" + Table.indent(Table.list([
     ["offer", `${Quoted.what(chosen)}${chosen.offer.network === "" ? "" : ` on ${chosen.offer.network}`}`],
     ["price", `${Quoted.price(chosen)} (${chosen.offer.units} units)`],
-    ["payee", chosen.offer.payee === "" ? "not named" : chosen.offer.payee],
-    ...(chosen.offer.alsoPays ?? []).map((payee): readonly [string, string] => ["a part to", payee]),
+    ...(chosen.offer.alsoPays === undefined ? [["payee", chosen.offer.payee || "not named"] as const] : []),
+    ...Quoted.shares(chosen).map(([payee, amount], at) =>
+      [at === 0 ? "payee" : "a part to", `${payee}: ${amount}`] as const
+    ),
     ["over", Option.match(chosen.candidate, { onNone: () => "", onSome: ({ rail }) => rail.name })],
     ["because", chosen.why]
   ]))
@@ -47,6 +49,7 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
         ...quoted.unread.map(({ what, why }) => ({ what: Table.clean(what), why: Table.clean(why) }))
       ],
       reason: Quoted.failureJson(quoted),
+      warnings: quoted.warnings,
       limits: limits.map(Standing.toJsonScoped),
       budget: Standing.toJson(yield* Standing.readAgent)
     })
@@ -65,6 +68,7 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
         )
       )
     ]),
+    ...(quoted.warnings.length === 0 ? [] : [Quoted.warningLines(quoted)]),
     ...Option.toArray(Option.map(quoted.failure, ({ message }) => message)),
     section("Limits:", Standing.toTable(limits))
   ].join("\n\n"))
