@@ -7,7 +7,9 @@ const slow = [
   "test/testing/chain/**/*.test.ts",
   "test/merchant/Facilitator.test.ts",
   "test/merchant/Paywall.test.ts",
-  "test/cli/Demo.test.ts"
+  "test/cli/Demo.test.ts",
+  "test/**/*.postgres.test.ts",
+  "test/sql/postgres.test.ts"
 ]
 
 export default defineConfig({

@@ -15,6 +15,7 @@ import * as Chain from "./Chain.ts"
 import * as Ledger from "./Ledger.ts"
 import * as PayingClient from "./PayingClient.ts"
 import * as Payment from "./Payment.ts"
+import type { LedgerUnavailable } from "./PaymentError.ts"
 import * as Policy from "./Policy.ts"
 import * as Rails from "./Rails.ts"
 import * as EvmCharge from "./rails/EvmCharge.ts"
@@ -23,6 +24,7 @@ import * as TempoCharge from "./rails/TempoCharge.ts"
 import * as TokenSession from "./rails/TokenSession.ts"
 import * as Reconciler from "./Reconciler.ts"
 import * as Session from "./Session.ts"
+import * as LedgerConfig from "./sql/LedgerConfig.ts"
 import * as Transport from "./Transport.ts"
 import * as Wallet from "./Wallet.ts"
 
@@ -195,7 +197,7 @@ const railsConfig = Layer.unwrap(
 
 /**
  * An agent made of configuration: `MPP_PRIVATE_KEY`, `MPP_BUDGET`, `MPP_MAX_PRICE`, `MPP_RPC_<chainId>`, `MPP_NETWORKS`,
- * `MPP_ASSETS`, `MPP_ALLOW_ORIGINS`, `MPP_DENY_ORIGINS`, `MPP_ALLOW_PAYEES`, `MPP_ALLOW_HTTP`, `TEMPO_CREDENTIAL`,
+ * `MPP_LEDGER`, `MPP_ASSETS`, `MPP_ALLOW_ORIGINS`, `MPP_DENY_ORIGINS`, `MPP_ALLOW_PAYEES`, `MPP_ALLOW_HTTP`, `TEMPO_CREDENTIAL`,
  * `MPP_SESSION_ENDPOINT`, `MPP_SESSION_ORIGINS` and `MPP_AGENT_ID`.
  *
  * **Details**
@@ -223,10 +225,12 @@ export const layerConfigWith = <LE = never, LR = never>(
         })),
         Layer.provideMerge(options.assets === undefined ? Asset.layerConfig : Asset.layer(options.assets))
       )
+      const ledger: Layer.Layer<Ledger.Ledger, LE | Config.ConfigError | LedgerUnavailable, LR> = options.ledger ??
+        LedgerConfig.layerConfig
       return assemble({
         basics,
         rails: railsConfig,
-        ledger: options.ledger ?? Ledger.layerMemory(),
+        ledger,
         agentId: options.agentId ?? agentId,
         attach: options.attach,
         acceptPayment: options.acceptPayment,

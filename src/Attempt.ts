@@ -43,6 +43,7 @@ export const make = Effect.gen(function*() {
     findOut,
     interruptible,
     judged,
+    notOurs,
     note,
     nothingSpent,
     paidUndelivered,
@@ -97,6 +98,8 @@ export const make = Effect.gen(function*() {
       yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
       return Option.some(yield* nothingSpent(attempt, written.failure))
     }
+    const lost = yield* Effect.result(ledger.holding(id))
+    if (Result.isFailure(lost)) return Option.some(yield* notOurs(attempt, lost.failure))
     const exit = yield* interruptible(attempt, run)
     const verdict = Exit.isSuccess(exit) ? exit.value : undefined
     switch (verdict?._tag) {
@@ -196,13 +199,15 @@ export const make = Effect.gen(function*() {
         yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
         return yield* nothingSpent(attempt, expired)
       }
+      const lost = yield* Effect.result(ledger.holding(id))
+      if (Result.isFailure(lost)) return yield* notOurs(attempt, lost.failure)
       if (signed.broadcast !== undefined && !presented) {
         yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "presented" }))
         presented = true
       }
       const sent = yield* interruptible(
         attempt,
-        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope], purchase), exchange.answer))
+        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope], purchase, plan.native), exchange.answer))
       )
       if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
         const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()

@@ -140,6 +140,13 @@ export const make = Effect.gen(function*() {
     answer: Option.Option<A> = Option.none()
   ) => Effect.as(counted(attempt, "void"), { _tag: "Void", reason, answer } as const)
 
+  /**
+   * This process stood still for so long that another one may go on with the payment, or its ledger is gone: nothing is sent
+   * from here any more, and what was sent before is for the other to find out.
+   */
+  const notOurs = <A, E, R>(attempt: UnderWay<A, E, R>, reason: PaymentError.LedgerUnavailable) =>
+    Effect.as(counted(attempt, "uncertain"), { _tag: "Stop", reason, money: "unknown" } as const)
+
   // -------------------------------------------------------------------------------------------------------------------
   // Found out
   // -------------------------------------------------------------------------------------------------------------------
@@ -222,6 +229,7 @@ export const make = Effect.gen(function*() {
     findOut,
     interruptible,
     judged,
+    notOurs,
     note,
     nothingSpent,
     paidUndelivered,

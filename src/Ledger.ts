@@ -26,6 +26,7 @@ import {
   type SessionRecord,
   type Standing
 } from "./ledger/Model.ts"
+import type * as Query from "./ledger/Query.ts"
 import type { BudgetExceeded, LedgerUnavailable } from "./PaymentError.ts"
 import { type Evidence, type Plan, spentUsd, type Verdict } from "./Rails.ts"
 
@@ -51,6 +52,11 @@ export class Ledger extends Context.Service<Ledger, {
    * released, or if the draft's purchase says `doubleSpend`.
    */
   readonly authorize: (draft: Draft) => Effect.Effect<void, BudgetExceeded | LedgerUnavailable>
+  /**
+   * Asked right before bytes leave: fails if this process has stood still for longer than its lease, so that another one may
+   * go on with the authorisation. Nothing is sent then.
+   */
+  readonly holding: (id: string) => Effect.Effect<void, LedgerUnavailable>
   /** An authorisation is about to be sent again: `unknown` or `rejected` becomes `signed`. */
   readonly resent: (id: string) => Effect.Effect<void, LedgerUnavailable>
   /** How far a transaction came that its payer broadcasts: before it leaves, when it is mined, before it is presented. */
@@ -68,6 +74,11 @@ export class Ledger extends Context.Service<Ledger, {
     Option.Option<{ readonly purchase: Purchase; readonly authorization: Authorization }>,
     LedgerUnavailable
   >
+  /**
+   * Takes up what processes have left behind that are no more: what they signed becomes `unknown`, their purchases have
+   * ended without content, and their sessions are to be closed. What living ones work on is not touched.
+   */
+  readonly orphans: Effect.Effect<void, LedgerUnavailable>
   /** The session came to life, or is not drawn on any more. A closed one stays as it is. */
   readonly updateSession: (
     id: string,
@@ -82,19 +93,19 @@ export class Ledger extends Context.Service<Ledger, {
     close: { readonly spentUsd: bigint; readonly state: "closed" | "presumed"; readonly evidence: Evidence }
   ) => Effect.Effect<void, LedgerUnavailable>
   readonly session: (id: string) => Effect.Effect<Option.Option<SessionRecord>, LedgerUnavailable>
-  readonly sessions: Effect.Effect<ReadonlyArray<SessionRecord>, LedgerUnavailable>
+  readonly sessions: (query: Query.Sessions) => Effect.Effect<ReadonlyArray<SessionRecord>, LedgerUnavailable>
   readonly authorization: (id: string) => Effect.Effect<Option.Option<Authorization>, LedgerUnavailable>
   /**
    * Authorisations whose outcome is open and which no living owner works on: what the reconciler goes through. A minute
    * after a charge that is still `signed` could be spent, or after a session expired, an owner does not count any more.
    */
   readonly unsettled: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
-  /** Charges that are counted as spent on a merchant's word, or on time alone: a chain can still say what is true. */
-  readonly unproven: Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
-  readonly purchases: Effect.Effect<
-    ReadonlyArray<{ readonly purchase: Purchase; readonly authorizations: ReadonlyArray<Authorization> }>,
-    LedgerUnavailable
-  >
+  /**
+   * A page of the charges that are counted as spent on a merchant's word, or on time alone: a chain can still say what is
+   * true.
+   */
+  readonly unproven: (page: Query.Page) => Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
+  readonly purchases: (query: Query.Purchases) => Effect.Effect<ReadonlyArray<Query.Paid>, LedgerUnavailable>
   /** Spending counts in windows of at least sixty buckets, each until all of it has left; what is exposed always counts. */
   readonly standing: (counter: string, windowMillis: number) => Effect.Effect<Standing, LedgerUnavailable>
   readonly conduct: (origin: string, windowMillis: number) => Effect.Effect<Conduct, LedgerUnavailable>

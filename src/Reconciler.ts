@@ -7,14 +7,12 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Order from "effect/Order"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Amount from "./Amount.ts"
@@ -70,14 +68,6 @@ export class Reconciler extends Context.Service<Reconciler, {
   /** Asks about everything that is open. */
   readonly sweep: Effect.Effect<Report, LedgerUnavailable>
 }>()("effect-mpp/Reconciler") {}
-
-const byId = Order.mapInput(Order.String, ({ id }: Ledger.Authorization) => id)
-
-/** The next claims in turn, the oldest first: what can never be proven is not asked about before all others were. */
-const inTurn = (claims: ReadonlyArray<Ledger.Authorization>, after: string): ReadonlyArray<Ledger.Authorization> => {
-  const [before, later] = Arr.span(Arr.sort(claims, byId), ({ id }) => id <= after)
-  return [...later, ...before].slice(0, claimsPerPass)
-}
 
 /**
  * Whether a payment that counts as settled is not: the chain proves that it never can be, or the block in which it was
@@ -226,16 +216,27 @@ const make = Effect.gen(function*() {
       Effect.catchDefect(() => Effect.logWarning("a session's figure could not be read", id))
     ))
 
+  /** The next claims in turn: what can never be proven is not asked about again before all others were. */
+  const nextClaims = Effect.gen(function*() {
+    const after = yield* Ref.get(lastClaim)
+    const later = yield* ledger.unproven({ after, limit: claimsPerPass })
+    const first = later.length === claimsPerPass || after === ""
+      ? []
+      : (yield* ledger.unproven({ after: "", limit: claimsPerPass - later.length })).filter(({ id }) => id <= after)
+    const claims = [...later, ...first]
+    yield* Ref.set(lastClaim, claims.at(-1)?.id ?? "")
+    return claims
+  })
+
   const sweep = Effect.gen(function*() {
     const report = { settled: 0, released: 0, presumed: 0, open: 0 }
+    yield* ledger.orphans
     for (const state of yield* all(yield* ledger.unsettled)) {
       if (state === "settled" || state === "released" || state === "presumed") report[state]++
       else report.open++
     }
-    const claims = inTurn(yield* ledger.unproven, yield* Ref.get(lastClaim))
-    yield* Ref.set(lastClaim, claims.at(-1)?.id ?? "")
-    yield* all(claims)
-    yield* Effect.forEach(yield* ledger.sessions, audit, { concurrency, discard: true })
+    yield* all(yield* nextClaims)
+    yield* Effect.forEach(yield* ledger.sessions({ state: ["live"] }), audit, { concurrency, discard: true })
     return report
   })
 

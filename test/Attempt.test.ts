@@ -203,7 +203,7 @@ const outcome = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 const authorizations = Effect.flatMap(
   Ledger.Ledger,
-  (ledger) => Effect.map(ledger.purchases, (all) => all.flatMap(({ authorizations }) => authorizations))
+  (ledger) => Effect.map(ledger.purchases({}), (all) => all.flatMap(({ authorizations }) => authorizations))
 )
 const steps = Effect.map(authorizations, (all) => all.map(({ broadcast, state }) => `${state} ${broadcast?.step}`))
 const standing = Effect.flatMap(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
 import * as Ledger from "../src/Ledger.ts"
-import { maxEnded } from "../src/ledger/Store.ts"
+import { maxEnded } from "../src/ledger/MemoryRows.ts"
 import { authorize, charge, close, deliver, drawing, judge, live, money, standing } from "./ledger.ts"
 import { suite } from "./LedgerTest.ts"
 
@@ -45,7 +45,7 @@ describe("Ledger.layerMemory, by itself", () => {
         yield* judge(`a${at}`, "settled", "claimed")
         yield* deliver(`p-a${at}`, "delivered")
       }
-      const kept = (yield* ledger.purchases).map(({ purchase }) => purchase.id)
+      const kept = (yield* ledger.purchases({})).map(({ purchase }) => purchase.id)
       assert.strictEqual(kept.length, maxEnded + 2)
       assert.includeMembers(kept, ["p-unknown", "p-undelivered", `p-a${count - 1}`])
       assert.notInclude(kept, "p-a0")
@@ -62,7 +62,7 @@ describe("Ledger.layerMemory, by itself", () => {
         yield* judge(`unread-${at}`, "settled", "claimed")
         yield* deliver(`p-unread-${at}`, "delivering")
       }
-      assert.strictEqual((yield* ledger.purchases).length, maxEnded)
+      assert.strictEqual((yield* ledger.purchases({})).length, maxEnded)
     }).pipe(Effect.provide(Ledger.layerMemory({ quiet: true }))))
 
   it.effect("forgets sessions that have ended", () =>
@@ -73,7 +73,7 @@ describe("Ledger.layerMemory, by itself", () => {
         yield* live(`s${at}`, 1n)
         yield* close(`s${at}`, 0n)
       }
-      const kept = (yield* ledger.sessions).map(({ id }) => id)
+      const kept = (yield* ledger.sessions({})).map(({ id }) => id)
       assert.strictEqual(kept.length, maxEnded + 1)
       assert.include(kept, "alive")
       assert.notInclude(kept, "s0")

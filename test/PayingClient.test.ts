@@ -104,9 +104,9 @@ describe("PayingClient", () => {
         yield* client.post(`${origin}/a`)
         yield* client.post(`${origin}/b`, { headers: { "Idempotency-Key": "order-7" } })
         yield* client.get(`${origin}/c`)
-        return yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases)
+        return yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({}))
       })
-      const [first] = yield* Effect.provide(program, AgentTest.layerOver({}, merchant))
+      const first = (yield* Effect.provide(program, AgentTest.layerOver({}, merchant))).at(-1)
       assert.deepStrictEqual(seen, [
         ["POST", false, undefined],
         ["POST", true, first?.purchase.id],
@@ -187,7 +187,7 @@ describe("PayingClient", () => {
       yield* client.get(`${origin}/a`, { headers: { cookie: "tenant=b" } })
       yield* client.get(`${origin}/a?page=2`)
       const ledger = yield* Ledger.Ledger
-      const keys = (yield* ledger.purchases).map(({ purchase }) => purchase.key)
+      const keys = (yield* ledger.purchases({})).map(({ purchase }) => purchase.key)
       assert.strictEqual(new Set(keys).size, 3)
       assert.isTrue(keys.every((key) => !key.includes("tenant")))
     }).pipe(Effect.provide(agent)))
@@ -196,7 +196,7 @@ describe("PayingClient", () => {
     Effect.gen(function*() {
       const client = yield* PayingClient.PayingClient
       const ledger = yield* Ledger.Ledger
-      const delivery = Effect.map(ledger.purchases, (all) => all[0]?.purchase.delivery)
+      const delivery = Effect.map(ledger.purchases({}), (all) => all[0]?.purchase.delivery)
       const response = yield* client.get(`${origin}/a`)
       assert.strictEqual(yield* delivery, "delivering")
       yield* Stream.runDrain(response.stream)
@@ -251,7 +251,7 @@ describe("PayingClient and bodies", () => {
       const client = yield* PayingClient.PayingClient
       yield* client.get(`${origin}/a`)
       const ledger = yield* Ledger.Ledger
-      assert.strictEqual((yield* ledger.purchases)[0]?.purchase.delivery, "delivered")
+      assert.strictEqual((yield* ledger.purchases({}))[0]?.purchase.delivery, "delivered")
     }).pipe(Effect.provide(AgentTest.layerOver(
       {},
       server((request, url) =>
@@ -372,10 +372,10 @@ describe("PayingClient and redirects", () => {
     it.effect("follows redirects to what is demanded there, and pays nothing", () =>
       Effect.gen(function*() {
         const { candidates, failure, free, origin: at, status, warnings } = yield* quote("/old")
-        assert.deepStrictEqual([at, status, free, candidates.length, warnings], [origin, 402, false, 1, []])
+        assert.deepStrictEqual([at, status, free, candidates.length, warnings.length], [origin, 402, false, 1, 1])
         assert.isTrue(Option.isNone(failure))
         const ledger = yield* Ledger.Ledger
-        assert.deepStrictEqual(yield* ledger.purchases, [])
+        assert.deepStrictEqual(yield* ledger.purchases({}), [])
       }).pipe(world))
 
     it.effect("says that another origin would not be paid", () =>

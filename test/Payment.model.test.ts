@@ -78,7 +78,7 @@ const happen = Effect.fnUntraced(function*(event: typeof Event.Type) {
 const invariants = Effect.gen(function*() {
   const ledger = yield* Ledger.Ledger
   const charges = yield* Effect.flatMap(AgentTest.Merchant, (merchant) => merchant.charges)
-  const purchases = yield* ledger.purchases
+  const purchases = yield* ledger.purchases({})
   const authorizations = purchases.flatMap((it) => it.authorizations)
   const { exposed, spent } = yield* ledger.standing("agent:default", 365 * 86_400_000)
   const moved = charges.reduce((sum, usd) => sum + usd, 0n)

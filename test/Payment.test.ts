@@ -15,7 +15,7 @@ const get = (path: string) => Effect.flatMap(PayingClient.PayingClient, (client)
 const charges = Effect.flatMap(AgentTest.Merchant, (merchant) => merchant.charges)
 const requests = Effect.flatMap(AgentTest.Merchant, (merchant) => merchant.requests)
 const standing = Effect.flatMap(Ledger.Ledger, (ledger) => ledger.standing("agent:default", 3_600_000))
-const purchases = Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases)
+const purchases = Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({}))
 
 const selling = (faults: ReadonlyArray<AgentTest.Fault> = [], options: Partial<AgentTest.Options> = {}) =>
   AgentTest.layer({

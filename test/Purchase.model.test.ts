@@ -117,7 +117,7 @@ const invariants = Effect.fnUntraced(function*(
   assert.isTrue(moved <= spent + exposed, `${moved} moved, ${spent} are spent and ${exposed} exposed`)
   const window = yield* World.standing()
   assert.isTrue(window.spent + window.exposed <= limit, "over the limit of the window")
-  const purchases = yield* ledger.purchases
+  const purchases = yield* ledger.purchases({})
   assert.isAtMost(purchases.filter(({ purchase }) => purchase.doubleSpend).length, lossesAccepted)
   for (const { authorizations, purchase } of purchases) {
     const takable = authorizations.filter(({ state }) => state !== "released")

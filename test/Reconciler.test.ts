@@ -32,7 +32,7 @@ const standing = Effect.map(
   ({ exposed, spent }) => ({ exposed, spent })
 )
 const states = Effect.map(
-  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases),
+  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
   (all) => all.flatMap(({ authorizations }) => authorizations.map((it) => it.state))
 )
 

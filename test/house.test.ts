@@ -11,10 +11,10 @@ import manifest from "../package.json" with { type: "json" }
 /** From the ground to the roof: a file imports what stands above it here, and never what stands below. */
 const order = [
   "Asset Amount Offer PaymentError wire/",
-  "Demand ResponseBody Sent Transport chain/ Chain Wallet Policy Budget Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
-  "Fit Challenges Choice Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient",
+  "Demand ResponseBody Sent Transport chain/ Chain Wallet policy/ Policy Budget Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
+  "Fit Challenges Choice Warnings Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Payment Reconciler PayingClient",
   "PayingMcp Discovery",
-  "rails/ Agent index sql/ merchant/ testing/ promise/ mcp/ cli/"
+  "rails/ sql/ Agent index merchant/ testing/ promise/ mcp/ cli/"
 ].flatMap((floor) => floor.split(" "))
 
 /** The way out of Effect, the executables, and the local chains that start processes. */

@@ -36,8 +36,7 @@ export interface Paid {
 export const since = Effect.fnUntraced(function*(instant: number) {
   const ledger = yield* Ledger.Ledger
   const table = yield* Asset.Table
-  const found = (yield* ledger.purchases)
-    .filter(({ purchase }) => purchase.createdAt >= instant)
+  const found = (yield* ledger.purchases({ since: instant }))
     .flatMap(({ authorizations, purchase }) =>
       authorizations
         .filter(({ state }) => state !== "released")

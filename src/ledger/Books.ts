@@ -1,55 +1,60 @@
 /**
- * The running figures of a memory ledger: what is spent and exposed in every counter, and how every origin behaves.
+ * The running figures of a ledger: what is spent and exposed in every counter, and how every origin behaves.
  *
  * @since 0.1.0
  */
 import type { Conduct, Standing } from "./Model.ts"
 import { type Entry, Rolling } from "./Rolling.ts"
 
-interface Counter {
+/**
+ * What stands in a counter.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counter {
   exposed: bigint
   readonly spent: Rolling
   readonly count: Rolling
 }
 
-interface Origin {
+/**
+ * How an origin behaves.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Origin {
   hanging: bigint
   readonly abandoned: Rolling
   readonly refused: Rolling
 }
 
-/** Figures are looked through for idle ones when there are so many of them, and again when they have doubled. */
-const sweepAt = 1_024
+/**
+ * A counter in which nothing stands.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const emptyCounter = (): Counter => ({ exposed: 0n, spent: new Rolling(), count: new Rolling() })
 
-/** Figures by name. Idle ones are forgotten now and then, so that memory is bounded by what still counts. */
-class Figures<A> {
-  private readonly all = new Map<string, A>()
-  private threshold = sweepAt
-  private readonly make: () => A
-  private readonly isIdle: (figures: A) => boolean
+/**
+ * An origin that nothing is known of.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const emptyOrigin = (): Origin => ({ hanging: 0n, abandoned: new Rolling(), refused: new Rolling() })
 
-  constructor(make: () => A, isIdle: (figures: A) => boolean) {
-    this.make = make
-    this.isIdle = isIdle
-  }
-
-  find(name: string): A | undefined {
-    return this.all.get(name)
-  }
-
-  get(name: string): A {
-    const known = this.all.get(name)
-    if (known !== undefined) return known
-    if (this.all.size >= this.threshold) this.sweep()
-    const made = this.make()
-    this.all.set(name, made)
-    return made
-  }
-
-  private sweep(): void {
-    for (const [name, figures] of this.all) if (this.isIdle(figures)) this.all.delete(name)
-    this.threshold = Math.max(sweepAt, 2 * this.all.size)
-  }
+/**
+ * Figures by name. What is got is about to be changed; what is found is only read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Figures<A> {
+  readonly find: (name: string) => A | undefined
+  readonly get: (name: string) => A
 }
 
 const dayMillis = 86_400_000
@@ -60,21 +65,14 @@ const dayMillis = 86_400_000
  */
 export class Books {
   /** The longest window that was asked for. Whatever is older is in no window. */
-  private longest = dayMillis
-  private now = 0
+  longest = dayMillis
+  now = 0
+  private readonly counters: Figures<Counter>
+  private readonly origins: Figures<Origin>
 
-  private readonly counters = new Figures<Counter>(
-    () => ({ exposed: 0n, spent: new Rolling(), count: new Rolling() }),
-    ({ count, exposed, spent }) => exposed === 0n && this.isPast(spent) && this.isPast(count)
-  )
-
-  private readonly origins = new Figures<Origin>(
-    () => ({ hanging: 0n, abandoned: new Rolling(), refused: new Rolling() }),
-    ({ abandoned, hanging, refused }) => hanging === 0n && this.isPast(abandoned) && this.isPast(refused)
-  )
-
-  private isPast(series: Rolling): boolean {
-    return series.last + 2 * this.longest < this.now
+  constructor(counters: Figures<Counter>, origins: Figures<Origin>) {
+    this.counters = counters
+    this.origins = origins
   }
 
   /** Time as the ledger tells it: it never goes back. */
@@ -96,6 +94,7 @@ export class Books {
   }
 
   expose(counters: ReadonlyArray<string>, usd: bigint): void {
+    if (usd === 0n) return
     for (const counter of counters) this.counters.get(counter).exposed += usd
   }
 

@@ -1,15 +1,18 @@
 /**
- * A ledger in memory.
+ * A ledger in memory. Every call is one synchronous step, so that no two fibers ever see half of one.
  *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type BudgetExceeded, LedgerUnavailable } from "../PaymentError.ts"
+import { MemoryRows } from "./MemoryRows.ts"
 import type { Broadcast, Delivery, Draft, Judgement } from "./Model.ts"
+import type * as Query from "./Query.ts"
 import type { Close } from "./SessionTransition.ts"
-import { Store } from "./Store.ts"
+import { Steps } from "./Steps.ts"
 
 /**
  * An empty ledger.
@@ -18,43 +21,50 @@ import { Store } from "./Store.ts"
  * @since 0.1.0
  */
 export const make = Effect.sync(() => {
-  const store = new Store()
+  const rows = new MemoryRows()
+  const { books } = rows
+  const steps = new Steps(rows, books)
 
   const step = <E>(
     operation: string,
     run: () => Result.Result<void, string | E>
   ): Effect.Effect<void, E | LedgerUnavailable> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      store.tick(Math.floor(now))
+      books.tick(Math.floor(now))
       return Effect.fromResult(Result.mapError(run(), (error) =>
         typeof error === "string" ? new LedgerUnavailable({ operation, detail: error }) : error))
     })
 
   const read = <A>(run: () => A): Effect.Effect<A> =>
     Effect.map(Clock.currentTimeMillis, (now) => {
-      store.tick(Math.floor(now))
+      books.tick(Math.floor(now))
       return run()
     })
 
+  const found = <A>(row: { readonly value: A } | undefined) =>
+    row === undefined ? Option.none<A>() : Option.some(row.value)
+
   return {
     durable: false,
-    authorize: (draft: Draft) => step<BudgetExceeded>("authorize", () => store.authorize(draft)),
-    resent: (id: string) => step<never>("resent", () => store.resent(id)),
-    advanced: (id: string, broadcast: Broadcast) => step<never>("advanced", () => store.advanced(id, broadcast)),
-    judged: (id: string, judgement: Judgement) => step<never>("judged", () => store.judged(id, judgement)),
+    authorize: (draft: Draft) => step<BudgetExceeded>("authorize", () => steps.authorize(draft)),
+    holding: () => Effect.void,
+    resent: (id: string) => step<never>("resent", () => steps.resent(id)),
+    advanced: (id: string, broadcast: Broadcast) => step<never>("advanced", () => steps.advanced(id, broadcast)),
+    judged: (id: string, judgement: Judgement) => step<never>("judged", () => steps.judged(id, judgement)),
     delivered: (purchase: string, delivery: Delivery) =>
-      step<never>("delivered", () => store.delivered(purchase, delivery)),
-    claim: (key: string, owner: string) => read(() => store.claim(key, owner)),
-    updateSession: (id: string, change: Parameters<Store["updateSession"]>[1]) =>
-      step<never>("updateSession", () => store.updateSession(id, change)),
-    closeSession: (id: string, close: Close) => step<never>("closeSession", () => store.closeSession(id, close)),
-    session: (id: string) => read(() => store.session(id)),
-    sessions: read(() => store.allSessions()),
-    authorization: (id: string) => read(() => store.authorization(id)),
-    unsettled: read(() => store.unsettled()),
-    unproven: read(() => store.unproven()),
-    purchases: read(() => store.allPurchases()),
-    standing: (counter: string, windowMillis: number) => read(() => store.standing(counter, windowMillis)),
-    conduct: (origin: string, windowMillis: number) => read(() => store.conduct(origin, windowMillis))
+      step<never>("delivered", () => steps.delivered(purchase, delivery)),
+    claim: (key: string, owner: string) => read(() => steps.claim(key, owner)),
+    orphans: Effect.void,
+    updateSession: (id: string, change: Parameters<Steps["updateSession"]>[1]) =>
+      step<never>("updateSession", () => steps.updateSession(id, change)),
+    closeSession: (id: string, close: Close) => step<never>("closeSession", () => steps.closeSession(id, close)),
+    session: (id: string) => read(() => found(rows.session(id))),
+    sessions: (query: Query.Sessions) => read(() => rows.querySessions(query)),
+    authorization: (id: string) => read(() => found(rows.authorization(id))),
+    unsettled: read(() => rows.unsettled()),
+    unproven: (page: Query.Page) => read(() => rows.unproven(page)),
+    purchases: (query: Query.Purchases) => read(() => rows.queryPurchases(query)),
+    standing: (counter: string, windowMillis: number) => read(() => books.standing(counter, windowMillis)),
+    conduct: (origin: string, windowMillis: number) => read(() => books.conduct(origin, windowMillis))
   }
 })

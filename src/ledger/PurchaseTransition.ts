@@ -66,6 +66,19 @@ export const claim = (purchase: Purchase, owner: string): Purchase =>
   revise(purchase, { delivery: "open", owner, resumes: purchase.resumes + 1 })
 
 /**
+ * The owner of a purchase is gone: it ended without content, or before all of it was read.
+ *
+ * @category purchases
+ * @since 0.1.0
+ */
+export const orphan = (purchase: Purchase): Purchase =>
+  purchase.delivery === "open"
+    ? revise(purchase, { delivery: "undelivered" })
+    : purchase.delivery === "delivering"
+    ? revise(purchase, { delivery: "broken" })
+    : purchase
+
+/**
  * Another price is taken over only if nothing can be taken for the one that was approved, or if the draft says that the
  * program accepts a double spend: then the purchase is marked, and its price is what may be taken in all.
  */

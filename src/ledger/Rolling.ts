@@ -54,6 +54,23 @@ export interface Entry {
 export class Rolling {
   private all: Array<Bucket> = []
 
+  /** Reads what {@link encode} wrote; undefined for anything else. */
+  static decode(text: string): Rolling | undefined {
+    const rolling = new Rolling()
+    if (text === "") return rolling
+    for (const part of text.split(";")) {
+      const [, start, size, amount] = /^(\d{1,16}),(\d{1,16}),(-?\d{1,78})$/.exec(part) ?? []
+      if (start === undefined || size === undefined || amount === undefined) return undefined
+      rolling.all.push({ start: Number(start), size: Number(size), amount: BigInt(amount) })
+    }
+    return rolling
+  }
+
+  /** As text, for a store that keeps it. */
+  encode(): string {
+    return this.all.map(({ amount, size, start }) => `${start},${size},${amount}`).join(";")
+  }
+
   /** When the last amount was counted, to the second. */
   get last(): number {
     return this.all.at(-1)?.start ?? 0

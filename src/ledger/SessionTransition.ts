@@ -140,6 +140,15 @@ export const changeSession = (
 }
 
 /**
+ * The process that kept a session is gone, and what it was drawn on with.
+ *
+ * @category sessions
+ * @since 0.1.0
+ */
+export const orphan = (session: SessionRecord): SessionRecord =>
+  session.state === "live" || session.state === "establishing" ? revise(session, { state: "closing" }) : session
+
+/**
  * What is known of draws of open outcome once their session's final figure is: nothing beyond the settled ones was taken,
  * so they are void; or all of them; or some, and nobody knows which, so that none may be called void.
  */

@@ -85,6 +85,14 @@ const isWeaker = (evidence: Evidence, than: Evidence | undefined): boolean =>
  */
 export const isOpen = (state: State): boolean => state === "signed" || state === "unknown" || state === "rejected"
 
+/**
+ * Whether a judgement tells what became of the money.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isFinal = (state: State): boolean => state === "settled" || state === "presumed" || state === "released"
+
 /** Whoever works on what can be spent no more has this long to say what became of it. */
 const graceMillis = 60_000
 
@@ -127,8 +135,8 @@ export const takable = ({ drawUsd, evidence, holdUsd, spentUsd, state }: Authori
   if (state === "released") return spentUsd
   const authorized = holdUsd + drawUsd
   const basis = evidence.at(-1)
-  const isFinal = state === "settled" && basis !== undefined && isProof(basis)
-  return isFinal || spentUsd > authorized ? spentUsd : authorized
+  const isProven = state === "settled" && basis !== undefined && isProof(basis)
+  return isProven || spentUsd > authorized ? spentUsd : authorized
 }
 
 /**

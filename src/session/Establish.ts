@@ -238,6 +238,7 @@ export const make = Effect.gen(function*() {
   ): Effect.fn.Return<Live, SessionFailure> {
     const { ops, rail } = need
     const { authorization, id, plan } = prepared
+    yield* failing("held")(ledger.holding(authorization))
     const established = yield* Effect.exit(restore(ops.establish(plan)))
     if (Exit.isSuccess(established)) {
       const handle = established.value

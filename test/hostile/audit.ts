@@ -115,7 +115,7 @@ export const states = Effect.gen(function*() {
 })
 
 export const deliveries = Effect.map(
-  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases),
+  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
   (all) => all.map(({ purchase }) => purchase.delivery)
 )
 
@@ -238,9 +238,9 @@ export const sum = (amounts: ReadonlyArray<bigint>) => amounts.reduce((total, am
 
 export function authorizationsOf(ledger: Ledger.Ledger["Service"]) {
   return Effect.gen(function*() {
-    const purchases = yield* ledger.purchases
+    const purchases = yield* ledger.purchases({})
     const openings = yield* Effect.forEach(
-      yield* ledger.sessions,
+      yield* ledger.sessions({}),
       (session) => ledger.authorization(session.authorization)
     )
     return [...openings.flatMap(Option.toArray), ...purchases.flatMap((it) => it.authorizations)]
@@ -252,7 +252,7 @@ export function authorizationsOf(ledger: Ledger.Ledger["Service"]) {
  * held for it, and the counters are the sums of the authorisations.
  */
 export const audit = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], books: Books) {
-  const purchases = yield* ledger.purchases
+  const purchases = yield* ledger.purchases({})
   const all = yield* authorizationsOf(ledger)
   const counted = sum(all.filter(({ plan }) => plan.kind !== "draw").map((it) => it.spentUsd + it.exposedUsd))
   const moved = yield* books.moved
@@ -263,7 +263,7 @@ export const audit = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"
     assert.isTrue(taken <= purchase.approvedUsd, `${taken} moved for a purchase of ${purchase.approvedUsd}`)
   }
 
-  for (const session of yield* ledger.sessions) {
+  for (const session of yield* ledger.sessions({})) {
     const holder = all.find(({ id }) => id === session.authorization)!
     assert.isTrue(session.spentUsd + session.reservedUsd <= session.limitUsd, "a session is overdrawn")
     assert.isTrue(session.state === "establishing" || holder.spentUsd === session.spentUsd, "session and hold disagree")

@@ -355,7 +355,7 @@ describe("another rail without proof", () => {
       Effect.fnUntraced(function*() {
         const bounded = accepting("0.01", "0.01")
         const purchases = Effect.map(
-          Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases),
+          Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
           (all) =>
             all.map(({ authorizations, purchase: { approvedUsd, delivery, doubleSpend } }) => ({
               approvedUsd,

@@ -124,7 +124,7 @@ describe("93: nothing that is printed holds a secret", () => {
           ["Payment.pay", "Session.establish", "Rail.sign", "GET"].every((name) => names.has(name))
         )
         const ledger = yield* Ledger.Ledger
-        world.print(World.print([yield* ledger.purchases, yield* ledger.sessions, yield* World.authorizations]))
+        world.print(World.print([yield* ledger.purchases({}), yield* ledger.sessions({}), yield* World.authorizations]))
         world.print(World.print(yield* (yield* Rails.Rails).all))
         world.print([yield* Metric.dump])
       })
@@ -150,7 +150,7 @@ describe("93: nothing that is printed holds a secret", () => {
         yield* get(asked)
         const error = yield* failure(get(asked))
         world.print(World.print(error))
-        const { purchase } = (yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases))[0]!
+        const { purchase } = (yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})))[0]!
         assert.strictEqual(purchase.path, "/data")
       })
     ))
@@ -222,7 +222,7 @@ describe("111: a merchant's words", () => {
             spans().map((span) => inspect([span.name, [...span.attributes]])).join(),
             "IGNORE-YOUR-RULES"
           )
-          const purchases = yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases)
+          const purchases = yield* Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({}))
           assert.notInclude(inspect(purchases.map(({ purchase }) => purchase)), "IGNORE-YOUR-RULES")
         })
       ))

@@ -17,8 +17,8 @@ const { buy, deliveries, fetch, hostile, idle, origin, outcome, pass, patiently,
 const crawl = Payment.with({ expect: 10 })
 
 const sessions = Effect.map(
-  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.sessions),
-  (all) => all.map(({ state }) => state)
+  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.sessions({})),
+  (all) => all.toReversed().map(({ state }) => state)
 )
 
 /** Debits the price, and says in its receipt that it was twice as much. */

@@ -131,7 +131,7 @@ const invariants = Effect.fnUntraced(function*({ chain, takenFor }: World.World)
   assert.isTrue(chain.taken <= spent + exposed, `${chain.taken} moved, and ${counted}`)
   const window = yield* World.standing()
   assert.isTrue(window.spent + window.exposed <= limit, "over the limit of the window")
-  for (const { authorizations, purchase } of yield* ledger.purchases) {
+  for (const { authorizations, purchase } of yield* ledger.purchases({})) {
     const possible = authorizations.filter(({ state }) => state !== "released")
     assert.isAtMost(possible.length, 1, `two authorisations of ${purchase.id} could be taken`)
     const { transactions, usd } = takenFor(authorizations)

@@ -325,7 +325,7 @@ const guarded = (
 /** What a ledger that outlives a process finds when the next one begins: purchases whose owners are gone. */
 const orphan = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"]) {
   const evidence = new Evidence({ rank: "presumed", what: "its owner ended" })
-  for (const { authorizations, purchase } of yield* ledger.purchases) {
+  for (const { authorizations, purchase } of yield* ledger.purchases({})) {
     if (purchase.delivery !== "open" && purchase.delivery !== "delivering") continue
     for (const { id, state } of authorizations) {
       if (state === "signed") yield* ledger.judged(id, { state: "unknown", evidence })

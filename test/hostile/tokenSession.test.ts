@@ -18,8 +18,8 @@ const { buy, failure, get, hostile, idle, origin, outcome, pass, patiently, pric
 const crawl = Payment.with({ expect: 10 })
 
 const sessions = Effect.map(
-  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.sessions),
-  (all) => all.map(({ limitUsd, spentUsd, state }) => ({ limitUsd, spentUsd, state }))
+  Effect.flatMap(Ledger.Ledger, (ledger) => ledger.sessions({})),
+  (all) => all.toReversed().map(({ limitUsd, spentUsd, state }) => ({ limitUsd, spentUsd, state }))
 )
 
 const openings = (world: World.World) => world.calls.filter((it) => it.method === "POST").length

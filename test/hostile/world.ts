@@ -258,6 +258,6 @@ const Authority = SessionAuthority.layer({
 const auditClosed = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], { authority }: World) {
   const { accounts } = yield* authority.audit
   assert.strictEqual(accounts[0]!.reservedUsd, 0n, "a session was left open")
-  const sessions = yield* ledger.sessions
+  const sessions = yield* ledger.sessions({})
   assert.strictEqual(sum(sessions.map((it) => it.spentUsd)), accounts[0]!.spentUsd, "ledger and endpoint disagree")
 })

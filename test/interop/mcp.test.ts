@@ -178,7 +178,7 @@ for (
           const { moved, value } = yield* during(call(name))
           assert.deepInclude(value.content[0], { type: "text", text: `the secret of ${name}` })
           assert.deepStrictEqual(moved, once)
-          const [bought] = yield* Ledger.Ledger.use((ledger) => ledger.purchases)
+          const [bought] = yield* Ledger.Ledger.use((ledger) => ledger.purchases({}))
           assert.strictEqual(bought?.purchase.origin, origin ?? new URL((yield* Shops).url).origin)
           assert.strictEqual(bought?.purchase.delivery, "delivered")
           yield* settled

@@ -403,7 +403,7 @@ layer(Shop.layer, { excludeTestServices: true, timeout: "60 seconds" })("at a se
           : Shop.demands(sale)
       )
       assert.strictEqual(yield* get, content)
-      const [bill] = yield* Ledger.Ledger.use((ledger) => ledger.purchases)
+      const [bill] = yield* Ledger.Ledger.use((ledger) => ledger.purchases({}))
       const [authorization] = bill!.authorizations
       assert.strictEqual(authorization!.state, "unknown")
       assert.isTrue(authorization!.evidence.some(({ mismatch }) => mismatch === true))

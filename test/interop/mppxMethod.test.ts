@@ -78,7 +78,7 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("the Tempo me
         assert.deepStrictEqual(yield* buy(path), bought)
         assert.deepStrictEqual(yield* paidBy(account), [cent])
         assert.deepStrictEqual(yield* standing, { spent: Shops.units + feeUsd, exposed: 0n })
-        const [sale] = yield* Ledger.Ledger.use((ledger) => ledger.purchases)
+        const [sale] = yield* Ledger.Ledger.use((ledger) => ledger.purchases({}))
         assert.strictEqual(sale?.purchase.delivery, "delivered")
         assert.deepStrictEqual(
           sale?.authorizations.map(({ evidence, plan, state }) => [plan.rail, state, evidence.at(-1)?.reference]),

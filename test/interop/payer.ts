@@ -81,7 +81,7 @@ export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 /** Every purchase of the agent, as its ledger has it. */
 export const purchases = Effect.map(
-  Ledger.Ledger.use((ledger) => ledger.purchases),
+  Ledger.Ledger.use((ledger) => ledger.purchases({})),
   (all) =>
     all.map(({ authorizations, purchase }) => ({
       delivery: purchase.delivery,

@@ -125,7 +125,7 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })("a payment"
             assert.deepStrictEqual(yield* standing, { spent: 0n, exposed: 10_000n })
           }).pipe(Effect.provide(mine))
         }
-        const [held] = yield* Effect.provide(Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases), poor)
+        const [held] = yield* Effect.provide(Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})), poor)
         yield* setNextTimestamp(seconds(held?.authorizations[0]?.plan.spendableUntil) + 1n)
         yield* mine()
         yield* finalize

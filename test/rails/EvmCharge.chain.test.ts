@@ -38,7 +38,7 @@ const buy = Effect.gen(function*() {
 const bought = { status: 200, body: { secret: 42 } }
 
 const rails = Effect.map(
-  Ledger.Ledger.use((ledger) => ledger.purchases),
+  Ledger.Ledger.use((ledger) => ledger.purchases({})),
   (all) => all.flatMap(({ authorizations }) => authorizations.map(({ plan }) => plan.rail))
 )
 

@@ -116,7 +116,7 @@ const standing = Effect.map(
 )
 
 const states = Effect.map(
-  Ledger.Ledger.use((ledger) => ledger.purchases),
+  Ledger.Ledger.use((ledger) => ledger.purchases({})),
   (all) => all.map(({ authorizations, purchase }) => [purchase.delivery, ...authorizations.map(({ state }) => state)])
 )
 

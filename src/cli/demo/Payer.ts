@@ -102,7 +102,7 @@ export const settle = Effect.fnUntraced(function*(options: Options) {
 
   const payer = world.payer(options.name)
   const { authorityUsd, chainUsd, transactions } = yield* world.moved(payer)
-  const purchases = yield* ledger.purchases
+  const purchases = yield* ledger.purchases({})
   const spent = purchases.flatMap(({ authorizations }) => authorizations)
   const sumOf = (kind: "charge" | "draw") =>
     spent.filter(({ plan }) => plan.kind === kind).reduce((sum, { spentUsd }) => sum + spentUsd, 0n)
@@ -111,7 +111,7 @@ export const settle = Effect.fnUntraced(function*(options: Options) {
     ? { spent: 0n, exposed: 0n }
     : yield* ledger.standing(window.counter, window.windowMillis)
   return {
-    sessions: yield* ledger.sessions,
+    sessions: yield* ledger.sessions({}),
     purchases,
     money: new Money({
       ledgerChainUsd: sumOf("charge"),

@@ -1,0 +1,241 @@
+/**
+ * Rows of the tables, and the rows that the steps of a ledger know. What cannot be read is not guessed at.
+ *
+ * @since 0.1.0
+ */
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Counter, Origin } from "../ledger/Books.ts"
+import { Authorization, Delivery, Purchase, SessionRecord } from "../ledger/Model.ts"
+import { Rolling } from "../ledger/Rolling.ts"
+import type { AuthorizationRow, PurchaseRow, SessionRow } from "../ledger/Rows.ts"
+import * as Transition from "../ledger/Transition.ts"
+
+/**
+ * A row that a database takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Columns = Record<string, string | number | bigint | null>
+
+const purchaseText = Schema.fromJsonString(Schema.toCodecJson(Purchase))
+const authorizationText = Schema.fromJsonString(Schema.toCodecJson(Authorization))
+const sessionText = Schema.fromJsonString(Schema.toCodecJson(SessionRecord))
+const namesText = Schema.fromJsonString(Schema.Array(Schema.String))
+
+const readPurchase = Schema.decodeSync(purchaseText)
+const readAuthorization = Schema.decodeSync(authorizationText)
+const readSession = Schema.decodeSync(sessionText)
+const readNames = Schema.decodeSync(namesText)
+const readDelivery = Schema.decodeUnknownOption(Delivery)
+const writePurchase = Schema.encodeSync(purchaseText)
+const writeAuthorization = Schema.encodeSync(authorizationText)
+const writeSession = Schema.encodeSync(sessionText)
+const writeNames = Schema.encodeSync(namesText)
+
+const readRolling = (text: string): Rolling => {
+  const rolling = Rolling.decode(text)
+  if (rolling === undefined) throw new Error("a series of amounts cannot be read")
+  return rolling
+}
+
+/**
+ * A row that was fetched or made, with its place in the order of all.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sequenced {
+  readonly seq: number
+}
+
+// What a database answers. `record` and `spent` are read only where they are needed: see the functions below.
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export interface PurchaseColumns {
+  readonly id: string
+  readonly seq: number | string | bigint
+  readonly lease: string
+  readonly counted_at: number | string | bigint
+  readonly counters: string
+  readonly record: string
+}
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export interface AuthorizationColumns {
+  readonly id: string
+  readonly seq: number | string | bigint
+  readonly lease: string
+  readonly spent: string
+  readonly record: string
+}
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export interface SessionColumns {
+  readonly id: string
+  readonly seq: number | string | bigint
+  readonly lease: string
+  readonly record: string
+}
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export interface CounterColumns {
+  readonly name: string
+  readonly exposed: string
+  readonly spent: string
+  readonly count: string
+}
+
+/**
+ * @category schemas
+ * @since 0.1.0
+ */
+export interface OriginColumns {
+  readonly name: string
+  readonly hanging: string
+  readonly abandoned: string
+  readonly refused: string
+}
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const purchase = (row: PurchaseColumns): PurchaseRow & Sequenced => ({
+  seq: Number(row.seq),
+  value: readPurchase(row.record),
+  lease: row.lease,
+  counters: readNames(row.counters),
+  countedAt: Number(row.counted_at)
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const authorization = (row: AuthorizationColumns): AuthorizationRow & Sequenced => ({
+  seq: Number(row.seq),
+  value: readAuthorization(row.record),
+  lease: row.lease,
+  spent: readRolling(row.spent)
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const session = (row: SessionColumns): SessionRow & Sequenced => ({
+  seq: Number(row.seq),
+  value: readSession(row.record),
+  lease: row.lease
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const counter = (row: CounterColumns): Counter => ({
+  exposed: BigInt(row.exposed),
+  spent: readRolling(row.spent),
+  count: readRolling(row.count)
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const origin = (row: OriginColumns): Origin => ({
+  hanging: BigInt(row.hanging),
+  abandoned: readRolling(row.abandoned),
+  refused: readRolling(row.refused)
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const delivery = (text: string | null): Delivery | undefined => Option.getOrUndefined(readDelivery(text))
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const purchaseColumns = ({ countedAt, counters, lease, seq, value }: PurchaseRow & Sequenced): Columns => ({
+  id: value.id,
+  seq,
+  purchase_key: value.key,
+  agent: value.agent,
+  origin: value.origin,
+  delivery: value.delivery,
+  lease,
+  created_at: value.createdAt,
+  counted_at: countedAt,
+  counters: writeNames(counters),
+  record: writePurchase(value)
+})
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const authorizationColumns = ({ lease, seq, spent, value }: AuthorizationRow & Sequenced): Columns => ({
+  id: value.id,
+  seq,
+  purchase: value.purchase ?? null,
+  session: value.session ?? null,
+  rail: value.plan.rail,
+  kind: value.plan.kind,
+  state: value.state,
+  lease,
+  unproven: Transition.isUnproven(value) ? 1 : 0,
+  spent: spent.encode(),
+  record: writeAuthorization(value)
+})
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const sessionColumns = ({ lease, seq, value }: SessionRow & Sequenced): Columns => ({
+  id: value.id,
+  seq,
+  origin: value.origin,
+  state: value.state,
+  lease,
+  record: writeSession(value)
+})
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const counterColumns = (name: string, { count, exposed, spent }: Counter): Columns => ({
+  name,
+  exposed: String(exposed),
+  spent: spent.encode(),
+  count: count.encode()
+})
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const originColumns = (name: string, { abandoned, hanging, refused }: Origin): Columns => ({
+  name,
+  hanging: String(hanging),
+  abandoned: abandoned.encode(),
+  refused: refused.encode()
+})
