@@ -116,7 +116,7 @@ export const states = Effect.gen(function*() {
 
 export const deliveries = Effect.map(
   Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
-  (all) => all.map(({ purchase }) => purchase.delivery)
+  (all) => all.toReversed().map(({ purchase }) => purchase.delivery)
 )
 
 export const authorizations = Effect.flatMap(Ledger.Ledger, authorizationsOf)
@@ -238,7 +238,7 @@ export const sum = (amounts: ReadonlyArray<bigint>) => amounts.reduce((total, am
 
 export function authorizationsOf(ledger: Ledger.Ledger["Service"]) {
   return Effect.gen(function*() {
-    const purchases = yield* ledger.purchases({})
+    const purchases = (yield* ledger.purchases({})).toReversed()
     const openings = yield* Effect.forEach(
       yield* ledger.sessions({}),
       (session) => ledger.authorization(session.authorization)
@@ -252,7 +252,7 @@ export function authorizationsOf(ledger: Ledger.Ledger["Service"]) {
  * held for it, and the counters are the sums of the authorisations.
  */
 export const audit = Effect.fnUntraced(function*(ledger: Ledger.Ledger["Service"], books: Books) {
-  const purchases = yield* ledger.purchases({})
+  const purchases = (yield* ledger.purchases({})).toReversed()
   const all = yield* authorizationsOf(ledger)
   const counted = sum(all.filter(({ plan }) => plan.kind !== "draw").map((it) => it.spentUsd + it.exposedUsd))
   const moved = yield* books.moved

@@ -357,7 +357,7 @@ describe("another rail without proof", () => {
         const purchases = Effect.map(
           Effect.flatMap(Ledger.Ledger, (ledger) => ledger.purchases({})),
           (all) =>
-            all.map(({ authorizations, purchase: { approvedUsd, delivery, doubleSpend } }) => ({
+            all.toReversed().map(({ authorizations, purchase: { approvedUsd, delivery, doubleSpend } }) => ({
               approvedUsd,
               delivery,
               doubleSpend,

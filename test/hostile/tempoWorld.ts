@@ -21,6 +21,7 @@ import type { Hex } from "viem"
 import * as Agent from "../../src/Agent.ts"
 import * as Budget from "../../src/Budget.ts"
 import * as Ledger from "../../src/Ledger.ts"
+import { ledgerOfTests } from "../sql/temporary.ts"
 import type * as Policy from "../../src/Policy.ts"
 import { Evidence, Plan } from "../../src/Rails.ts"
 import * as ExactEvm from "../../src/rails/ExactEvm.ts"
@@ -209,7 +210,7 @@ export const hostile = (
       )
     }
 
-    const ledger = Context.get(yield* Layer.build(Ledger.layerMemory({ quiet: true })), Ledger.Ledger)
+    const ledger = Context.get(yield* Layer.build(ledgerOfTests), Ledger.Ledger)
 
     const agentOf = (process: number) =>
       Agent.layer({

@@ -6,6 +6,7 @@
  */
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -22,6 +23,7 @@ import * as Agent from "../../src/Agent.ts"
 import type * as Asset from "../../src/Asset.ts"
 import * as Budget from "../../src/Budget.ts"
 import * as Ledger from "../../src/Ledger.ts"
+import { ledgerOfTests } from "../sql/temporary.ts"
 import * as SessionAuthority from "../../src/merchant/SessionAuthority.ts"
 import type * as Policy from "../../src/Policy.ts"
 import * as EvmCharge from "../../src/rails/EvmCharge.ts"
@@ -198,6 +200,8 @@ export const hostile = (
     const counting = Layer.effect(Wallet.Wallet, counted).pipe(
       Layer.provide(options.wallet ?? wallet)
     )
+    // It is looked at after the agent has ended.
+    const kept = Context.get(yield* Layer.build(ledgerOfTests), Ledger.Ledger)
     const agent = Agent.layer({
       budget: options.budget ?? Budget.research,
       rails: Layer.mergeAll(
@@ -209,7 +213,7 @@ export const hostile = (
         })
       ),
       ledger: Layer.effect(Ledger.Ledger, Effect.map(Ledger.Ledger, options.ledger ?? ((it) => it))).pipe(
-        Layer.provide(Ledger.layerMemory({ quiet: true }))
+        Layer.provide(Layer.succeed(Ledger.Ledger, kept))
       ),
       policy: { networks: [network], ...options.policy },
       assets: options.assets ?? [],
