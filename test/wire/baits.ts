@@ -8,8 +8,12 @@ import * as Messages from "./mutations.ts"
 export const bytesOf = (text: string) => new TextEncoder().encode(text).length
 
 /** As often as it fits, in characters or in bytes. */
-export const filled = (setting: (bait: string) => string, bait: string, size: number, measure: (text: string) => number) =>
-  setting(bait.repeat((size - measure(setting(""))) / measure(bait)))
+export const filled = (
+  setting: (bait: string) => string,
+  bait: string,
+  size: number,
+  measure: (text: string) => number
+) => setting(bait.repeat((size - measure(setting(""))) / measure(bait)))
 
 /** Bait for readers that go back, look ahead, or build up. */
 export const baits = [

@@ -7,10 +7,9 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import type { Hex } from "viem"
-import { fromRlp, toRlp } from "viem/utils"
 import * as Json from "../../src/wire/Json.ts"
 import * as AcceptPayment from "../../src/wire/mpp/AcceptPayment.ts"
+import { baits, bytesOf, filled, settings, transactions } from "./baits.ts"
 import * as Messages from "./mutations.ts"
 import {
   check,
@@ -186,70 +185,6 @@ describe("a million messages", () => {
   }
 })
 
-const bytesOf = (text: string) => new TextEncoder().encode(text).length
-
-/** As often as it fits, in characters or in bytes. */
-const filled = (setting: (bait: string) => string, bait: string, size: number, measure: (text: string) => number) =>
-  setting(bait.repeat((size - measure(setting(""))) / measure(bait)))
-
-/** Bait for readers that go back, look ahead, or build up. */
-const baits = [
-  "\"",
-  "\\",
-  "\\\"",
-  "\"\\",
-  "a=\"",
-  "\"\"",
-  "\\u00",
-  "\\u0041",
-  ",",
-  ", ",
-  " ",
-  "\t",
-  "=",
-  "a",
-  "a ",
-  "a=",
-  "a=b ",
-  "a=b,",
-  "A",
-  "0",
-  "-",
-  ":",
-  ";",
-  ";q=0,",
-  "*/*,",
-  "Payment ",
-  "Payment,",
-  "Payment Payment",
-  ", Payment id=\"",
-  "Payment id=1,",
-  "Bearer a,",
-  "realm=\"\\\\\",",
-  "[",
-  "{\"a\":",
-  "[]",
-  "{},",
-  "[[],",
-  "\"a\":1,",
-  "\u202e",
-  "\ud83d\ude00",
-  "\ud83d",
-  "\u2028",
-  "\u0000"
-]
-
-/** Where the bait lies: alone, within quotes, in a value, in a list of JSON, and cut off. */
-const settings: ReadonlyArray<(bait: string) => string> = [
-  (bait) => bait,
-  (bait) => `Payment ${bait}`,
-  (bait) => `Payment id="${bait}`,
-  (bait) => `Payment id="1", realm="${bait}", method=tempo, intent=charge, request=e30`,
-  (bait) => `{"type":"${bait}"}`,
-  (bait) => `{"accepts":[${bait}`,
-  (bait) => `{"x402Version":1,"accepts":[${bait}{}]}`
-]
-
 describe("messages of the greatest length", () => {
   const everywhere = (text: string) => {
     readLine(text)
@@ -286,35 +221,15 @@ describe("messages of the greatest length", () => {
     }
   })
 
-  type Item = Hex | ReadonlyArray<Item>
-  const empty: Hex = "0x"
-  const members: Item = fromRlp(`0x${Messages.transaction.slice(4)}`, "hex")
-  const withMember = (at: number, member: Item): string =>
-    `0x76${toRlp(typeof members === "string" ? [] : members.with(at, member)).slice(2)}`
-  const most = <A>(item: A, bytes: number): ReadonlyArray<A> => Array.from({ length: 16_000 / bytes }, () => item)
-  const token: Hex = "0x20c0000000000000000000000000000000000000"
-
-  it.each<readonly [what: string, signed: string]>([
-    ["lists within lists", `0x76${"c1".repeat(16_000)}`],
-    ["long lists within lists", `0x76${"f93fff".repeat(5_000)}`],
-    ["strings without end", `0x76${"b9ffff".repeat(5_000)}`],
-    ["empty members", `0x76${toRlp(most(empty, 1)).slice(2)}`],
-    ["calls", withMember(4, most([token, empty, empty], 24))],
-    ["empty calls", withMember(4, most([empty, empty, empty], 4))],
-    ["an access list", withMember(5, most([token, empty], 23))],
-    ["an authorization list", withMember(12, most([empty, empty], 3))],
-    ["a fee payer's signature", withMember(11, most(empty, 1))],
-    ["a signature", withMember(13, `0x${"02".repeat(16_000)}`)],
-    ["a signature of a passkey", withMember(13, `0x02${"7b".repeat(16_000)}`)],
-    ["the longest signature of a passkey", withMember(13, `0x02${"7b".repeat(1023)}`)],
-    ["the longest signature of a keychain", withMember(13, `0x03${"03".repeat(1023)}`)],
-    ["authorizations", withMember(12, most([most(empty, 3000), `0x02${"7b".repeat(1000)}`], 1100))],
-    ["calldata", withMember(4, [[token, empty, `0x${"00".repeat(16_000)}`]])]
-  ])("are read in one pass: transactions of %s", { timeout: 10_000 }, (_, signed) => {
-    // Shorter than headers: to look at each byte for each byte shows only if it is done often.
-    for (let times = 0; times < 10; times++) {
-      readTransaction(signed)
-      readTransaction(`${signed.slice(0, -2)}ff`)
+  it.each(transactions(16_000))(
+    "are read in one pass: transactions of %s",
+    { timeout: 10_000 },
+    (_, signed) => {
+      // Shorter than headers: to look at each byte for each byte shows only if it is done often.
+      for (let times = 0; times < 10; times++) {
+        readTransaction(signed)
+        readTransaction(`${signed.slice(0, -2)}ff`)
+      }
     }
-  })
+  )
 })
