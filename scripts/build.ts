@@ -13,6 +13,9 @@ process.chdir(new URL("..", import.meta.url).pathname)
 
 const executables = { mpp: "src/cli/main.ts" }
 
+/** A program that wants a ledger in PostgreSQL brings the client; the executable has one. */
+const postgres = "@effect/sql-pg"
+
 rmSync("dist", { recursive: true, force: true })
 
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" })
@@ -30,7 +33,8 @@ for (const [name, entry] of Object.entries(executables)) {
     target: "node22",
     logLevel: "warning",
     // Installed by those who want them, and loaded when they are asked for.
-    external: Object.keys(manifest.peerDependenciesMeta).flatMap((peer) => [peer, `${peer}/*`]),
+    external: Object.keys(manifest.peerDependenciesMeta)
+      .flatMap((peer) => peer === postgres ? [] : [peer, `${peer}/*`]),
     // Some dependencies are CommonJS and call `require` for modules of Node. Our own modules import `createRequire` as well.
     banner: {
       js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`

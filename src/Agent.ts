@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Asset from "./Asset.ts"
 import * as Budget from "./Budget.ts"
 import * as Chain from "./Chain.ts"
+import * as Foreign from "./Foreign.ts"
 import * as Ledger from "./Ledger.ts"
 import * as PayingClient from "./PayingClient.ts"
 import * as Payment from "./Payment.ts"
@@ -40,6 +41,7 @@ export type Agent =
   | Payment.Payment
   | Session.Session
   | Budget.Budget
+  | Foreign.Foreign
   | Ledger.Ledger
   | Policy.Policy
   | Rails.Rails
@@ -108,6 +110,7 @@ const assemble = <E, R, LE, LR, BE>(parts: {
   readonly sweep: boolean
 }) => {
   const payments = Payment.layer({ agent: parts.agentId }).pipe(
+    Layer.provideMerge(Foreign.layer({ agent: parts.agentId })),
     Layer.provideMerge(Session.layer({ attach: parts.attach })),
     Layer.provideMerge(parts.rails),
     Layer.provideMerge(Rails.Rails.layer),

@@ -200,7 +200,13 @@ export const make = Effect.gen(function*() {
         return yield* nothingSpent(attempt, expired)
       }
       const lost = yield* Effect.result(ledger.holding(id))
-      if (Result.isFailure(lost)) return yield* notOurs(attempt, lost.failure)
+      if (Result.isFailure(lost)) {
+        // The ledger believes that only if nobody has taken it up.
+        if (!left && !mayBePaid()) {
+          yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+        }
+        return yield* notOurs(attempt, lost.failure)
+      }
       if (signed.broadcast !== undefined && !presented) {
         yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "presented" }))
         presented = true

@@ -14,8 +14,10 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type { Asset } from "./Asset.ts"
 import * as Budget from "./Budget.ts"
+import type { Foreign, Known, Watermark } from "./ledger/Foreign.ts"
 import * as Memory from "./ledger/Memory.ts"
 import {
+  type About,
   Authorization,
   type Broadcast,
   type Conduct,
@@ -31,6 +33,7 @@ import type { BudgetExceeded, LedgerUnavailable } from "./PaymentError.ts"
 import { type Evidence, type Plan, spentUsd, type Verdict } from "./Rails.ts"
 
 export type { Limit } from "./Budget.ts"
+export * from "./ledger/Foreign.ts"
 export * from "./ledger/Model.ts"
 
 /**
@@ -42,6 +45,8 @@ export * from "./ledger/Model.ts"
 export class Ledger extends Context.Service<Ledger, {
   /** Whether what is written outlives the process. */
   readonly durable: boolean
+  /** Which ledger it is. */
+  readonly about: Effect.Effect<About, LedgerUnavailable>
   /**
    * One transaction: the limits are checked, the hold is taken, the plan is written, the session moves on. A draw is
    * checked against its session (scope `session`), which holds its money already; of its other limits only those of scope
@@ -106,6 +111,18 @@ export class Ledger extends Context.Service<Ledger, {
    */
   readonly unproven: (page: Query.Page) => Effect.Effect<ReadonlyArray<Authorization>, LedgerUnavailable>
   readonly purchases: (query: Query.Purchases) => Effect.Effect<ReadonlyArray<Query.Paid>, LedgerUnavailable>
+  /** Notes money that the wallet has moved and this ledger does not know: it counts as spent. False if it was noted before. */
+  readonly foreign: (entry: Foreign) => Effect.Effect<boolean, LedgerUnavailable>
+  /** What was noted of such money, the newest first: all of it, or what may have been forgotten here and was not recalled. */
+  readonly foreigns: (query: Query.Foreigns) => Effect.Effect<ReadonlyArray<Foreign>, LedgerUnavailable>
+  /** The next purchase that equals it was stopped: no other one will be. False if one was before. */
+  readonly recalled: (reference: string) => Effect.Effect<boolean, LedgerUnavailable>
+  /** Authorisations of these marks that can have moved money. */
+  readonly marked: (marks: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Known>, LedgerUnavailable>
+  /** How far an account was compared with this ledger. */
+  readonly watermark: (account: string) => Effect.Effect<Option.Option<Watermark>, LedgerUnavailable>
+  /** An account was compared further. */
+  readonly compared: (account: string, watermark: Watermark) => Effect.Effect<void, LedgerUnavailable>
   /** Spending counts in windows of at least sixty buckets, each until all of it has left; what is exposed always counts. */
   readonly standing: (counter: string, windowMillis: number) => Effect.Effect<Standing, LedgerUnavailable>
   readonly conduct: (origin: string, windowMillis: number) => Effect.Effect<Conduct, LedgerUnavailable>

@@ -6,21 +6,23 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as Admission from "./Admission.ts"
 import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
 import * as Attempt from "./Attempt.ts"
 import * as Budget from "./Budget.ts"
+import type { Chain } from "./Chain.ts"
 import * as Challenges from "./Challenges.ts"
 import * as Choice from "./Choice.ts"
 import * as Demand from "./Demand.ts"
 import type { Exchange } from "./Exchange.ts"
+import type { Foreign } from "./Foreign.ts"
 import * as Ledger from "./Ledger.ts"
+import { CurrentOptions, type Options } from "./payment/Options.ts"
 import type * as PaymentError from "./PaymentError.ts"
 import * as Policy from "./Policy.ts"
 import * as Purchase from "./Purchase.ts"
@@ -31,73 +33,7 @@ import * as Telemetry from "./Telemetry.ts"
 import * as Warnings from "./Warnings.ts"
 import * as Workload from "./Workload.ts"
 
-/**
- * What a program says of the requests it is about to make.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  /** How many paid requests are expected at the origin: five or more are worth a session. */
-  readonly expect?: number
-  /**
-   * The highest price of one request: US dollars as a decimal, or micro-dollars as a bigint. Lowers the ceiling only. A fee
-   * that the payer pays himself comes on top, within the limit that its rail has for it and within the budget.
-   */
-  readonly max?: string | bigint
-  /** Names of the rails that may be used. */
-  readonly rails?: ReadonlyArray<string>
-  /** Names the purchase. Equal keys at one origin are one purchase, whatever is requested there. */
-  readonly key?: string
-  /** How the agent names itself; has its own budget window. */
-  readonly agent?: string
-}
-
-/**
- * The options in force in this fiber and its children.
- *
- * @category services
- * @since 0.1.0
- */
-export const CurrentOptions: Context.Reference<Options> = Context.Reference<Options>("effect-mpp/Payment/Options", {
-  defaultValue: () => ({})
-})
-
-/**
- * Says something of all payments made inside an effect, including those made by a generated client that never shows its
- * requests.
- *
- * **Example** (A crawl of 25 requests, at most a cent each)
- *
- * ```ts
- * import * as Effect from "effect/Effect"
- * import * as Payment from "effect-mpp/Payment"
- *
- * const options = Payment.CurrentOptions.pipe(Payment.with({ expect: 25, max: "0.01" }))
- * Effect.runSync(options) // => { expect: 25, max: "0.01" }
- * ```
- *
- * @category combinators
- * @since 0.1.0
- */
-const withOptions: {
-  (options: Options): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: Options): Effect.Effect<A, E, R>
-} = dual(
-  2,
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: Options): Effect.Effect<A, E, R> =>
-    Effect.updateService(self, CurrentOptions, (outer) => ({ ...outer, ...options }))
-)
-
-export {
-  /**
-   * Says something of all payments made inside an effect.
-   *
-   * @category combinators
-   * @since 0.1.0
-   */
-  withOptions as with
-}
+export * from "./payment/Options.ts"
 
 /**
  * What would be paid for a request, and why.
@@ -161,6 +97,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const { draw, giveUp, walk } = yield* Purchase.make(attempts, challenges)
   const resume = yield* Resume.make(attempts)
   const warn = Warnings.make(ledger, policy)
+  const admission = yield* Admission.make
 
   const ceilingOf = (given: Options) => {
     const max = typeof given.max === "string"
@@ -183,13 +120,6 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     yield* showBudget(work)
   })
 
-  const conductAllows = Effect.fnUntraced(function*(origin: string) {
-    const { abandoned } = yield* ledger.conduct(origin, Duration.toMillis(Policy.undelivered.window))
-    const { hangingUsd, refused } = yield* ledger.conduct(origin, Duration.toMillis(Policy.refusals.window))
-    const objection = Policy.conduct({ abandoned, refused, hangingUsd }, budget.plan, origin)
-    if (Option.isSome(objection)) return yield* Effect.fail(objection.value)
-  })
-
   const choose = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
     given: Options,
@@ -208,6 +138,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
         if (served) live.add(`${rail.name}\n${offer.digest}`)
       }
     }
+    const objection = yield* admission.objections
     return Choice.choose({
       demand,
       origin: exchange.origin,
@@ -216,7 +147,11 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       request: exchange,
       ceiling: ceilingOf(given),
       expected: yield* workload.expected(exchange.origin, given.expect),
-      screen: (offer, asset, rail) => policy.screen(offer, { origin: exchange.origin, asset, payer: rail.payer, now }),
+      screen: (offer, asset, { payer }) =>
+        Option.orElse(
+          policy.screen(offer, { origin: exchange.origin, asset, payer, now }),
+          () => objection({ asset, payer })
+        ),
       isLive: (offer, rail) => live.has(`${rail.name}\n${offer.digest}`),
       rank: yield* Choice.Ranking
     })
@@ -236,11 +171,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   })
 
   /** The content of an unfinished purchase, or leave to begin a new one. */
-  const begin = <A, E, R>(work: Purchase.Work<A, E, R>, money: PaymentError.Money) => {
+  const begin = <A, E, R>(work: Purchase.Work<A, E, R>, money: PaymentError.Money, answer?: Demand.Answer) => {
     const refused = (error: PaymentError.LedgerUnavailable | PaymentError.PolicyDenied) =>
       Purchase.fail(work, error, money)
-    return resume(work).pipe(
-      Effect.tap((resumed) => Option.isSome(resumed) ? Effect.void : conductAllows(work.exchange.origin)),
+    return Effect.flatMap(
+      admission.ask(work.exchange.origin, answer),
+      (admitted) => Effect.tap(resume(work), (resumed) => Option.isSome(resumed) ? Effect.void : admitted)
+    ).pipe(
       Effect.catchTags({ LedgerUnavailable: refused, PolicyDenied: refused })
     )
   }
@@ -248,13 +185,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const settle = Effect.fnUntraced(function*<A, E, R>(
     exchange: Exchange<A, E, R>,
     given: Options,
-    demand: Demand.Demand,
+    { answer, demand }: { readonly answer: Demand.Answer; readonly demand: Demand.Demand },
     tried: Purchase.Tried
   ) {
     const { money, unusable } = tried
     const work = yield* workFor(exchange, given)
     if (Option.isSome(exchange.obstacle)) return yield* Purchase.fail(work, exchange.obstacle.value, money)
-    const resumed = yield* begin(work, money)
+    const resumed = yield* begin(work, money, answer)
     if (Option.isSome(resumed)) return resumed.value
     let choice = yield* choose(exchange, given, demand, unusable)
     // A challenge that another request answers is no use: another one is asked for.
@@ -268,6 +205,10 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       const again = Demand.read(answer, yield* Clock.currentTimeMillis)
       choice = yield* choose(exchange, given, again, unusable)
     }
+    yield* Effect.catch(
+      admission.recall(choice.candidates),
+      (error) => Purchase.fail(work, error, error._tag === "PolicyDenied" ? "unknown" : money)
+    )
     return yield* walk(work, choice, tried).pipe(
       Effect.tap(() => paid(work)),
       Effect.onInterrupt(() => giveUp(work))
@@ -327,7 +268,10 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     let tried = Purchase.nothing
     if (!exchange.authorized && Option.isNone(exchange.obstacle)) {
       const cover = yield* session.cover(Purchase.routeOf(exchange, given.agent ?? options.agent))
-      if (Option.isSome(cover) && covers(cover.value, given, ceilingOf(given))) {
+      // While the clock is in doubt, the server's tells more.
+      const attaches = Option.isSome(cover) && covers(cover.value, given, ceilingOf(given)) &&
+        !(yield* admission.isClockInDoubt)
+      if (attaches) {
         const attached = yield* attachFirst(exchange, given, cover.value)
         if (Option.isSome(attached.content)) return attached.content.value
         tried = attached.tried
@@ -340,7 +284,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     if (Option.isSome(elsewhere)) {
       return yield* Purchase.fail(yield* workFor(exchange, given), elsewhere.value, tried.money)
     }
-    return yield* settle(exchange, given, demand, tried)
+    return yield* settle(exchange, given, { answer, demand }, tried)
   })
 
   const quote = Effect.fn("Payment.quote")(function*<A, E, R>(
@@ -394,5 +338,12 @@ export const layer = (options: {
 }): Layer.Layer<
   Payment,
   never,
-  Ledger.Ledger | Budget.Budget | Policy.Policy | Rails.Rails | Session.Session | SecureRandom.SecureRandom
+  | Ledger.Ledger
+  | Budget.Budget
+  | Policy.Policy
+  | Rails.Rails
+  | Session.Session
+  | SecureRandom.SecureRandom
+  | Chain
+  | Foreign
 > => Layer.effect(Payment, make(options))

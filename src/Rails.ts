@@ -19,6 +19,7 @@ import * as Schema from "effect/Schema"
 import * as Amount from "./Amount.ts"
 import type { Asset } from "./Asset.ts"
 import type { Answer } from "./Demand.ts"
+import type { Account } from "./Movement.ts"
 import type { Offer } from "./Offer.ts"
 import * as PaymentError from "./PaymentError.ts"
 import * as Challenge from "./wire/mpp/Challenge.ts"
@@ -47,6 +48,8 @@ export class Plan extends Schema.Class<Plan>("effect-mpp/Rails/Plan")({
   spendableUntil: Schema.optionalKey(Schema.Natural),
   /** When what it answers has expired (milliseconds since the epoch): it is not presented any more from then on. */
   presentableUntil: Schema.optionalKey(Schema.Natural),
+  /** What a payment of it is found by on its chain. */
+  mark: Schema.optionalKey(Schema.String),
   /** The complete unsigned payload, in the rail's own form. */
   data: Schema.Json,
   /** The challenge that it answers as its carrier has it, for the echo; no rail writes or reads it. Absent over HTTP. */
@@ -222,6 +225,8 @@ export interface Rail {
   ) => Effect.Effect<Verdict, PaymentError.ChainError | PaymentError.Unavailable | PaymentError.ProtocolError>
   /** What the payer holds of a plan's asset, in base units; `None` where nobody can be asked. */
   readonly balance?: (plan: Plan) => Effect.Effect<Option.Option<bigint>, PaymentError.ChainError>
+  /** What leaves the wallet, by this rail or by others like it, where a chain can be asked. Absent: nobody can be. */
+  readonly accounts?: ReadonlyArray<Account> | undefined
   readonly session: Option.Option<SessionOps>
 }
 

@@ -11,12 +11,14 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Amount from "./Amount.ts"
 import * as Asset from "./Asset.ts"
+import { Foreign } from "./Foreign.ts"
 import * as Ledger from "./Ledger.ts"
 import { isOverdue } from "./ledger/Transition.ts"
 import type { LedgerUnavailable } from "./PaymentError.ts"
@@ -67,6 +69,10 @@ export class Reconciler extends Context.Service<Reconciler, {
   readonly reconcile: (id: string) => Effect.Effect<Option.Option<Ledger.State>, LedgerUnavailable>
   /** Asks about everything that is open. */
   readonly sweep: Effect.Effect<Report, LedgerUnavailable>
+  /** The same, and tells of every authorisation that it has asked about, as it was before. */
+  readonly sweepWith: <R>(
+    asked: (before: Ledger.Authorization) => Effect.Effect<void, never, R>
+  ) => Effect.Effect<Report, LedgerUnavailable, R>
 }>()("effect-mpp/Reconciler") {}
 
 /**
@@ -82,6 +88,7 @@ const make = Effect.gen(function*() {
   const rails = yield* Rails.Rails
   const sessions = yield* Session.Session
   const table = yield* Asset.Table
+  const foreign = yield* Effect.serviceOption(Foreign)
   const lastClaim = yield* Ref.make("")
 
   const stateOf = (id: string) =>
@@ -195,9 +202,6 @@ const make = Effect.gen(function*() {
       Effect.map(Option.getOrElse(() => authorization.state))
     )
 
-  const all = (authorizations: ReadonlyArray<Ledger.Authorization>) =>
-    Effect.forEach(authorizations, patiently, { concurrency })
-
   /** A session whose authority has debited more than was drawn took what nobody asked for, and is closed. */
   const audit = Effect.fnUntraced(function*({ id, state }: Ledger.SessionRecord) {
     const live = state === "live" ? yield* sessions.find(id) : Option.none<Session.Live>()
@@ -228,8 +232,15 @@ const make = Effect.gen(function*() {
     return claims
   })
 
-  const sweep = Effect.gen(function*() {
+  const sweepWith = Effect.fn("Reconciler.sweep")(function*<R>(
+    asked: (before: Ledger.Authorization) => Effect.Effect<void, never, R>
+  ) {
+    const all = (authorizations: ReadonlyArray<Ledger.Authorization>) =>
+      Effect.forEach(authorizations, (one) => Effect.tap(patiently(one), asked(one)), { concurrency })
     const report = { settled: 0, released: 0, presumed: 0, open: 0 }
+    const comparing = yield* Effect.forkChild(
+      Option.match(foreign, { onNone: () => Effect.void, onSome: ({ compare }) => compare })
+    )
     yield* ledger.orphans
     for (const state of yield* all(yield* ledger.unsettled)) {
       if (state === "settled" || state === "released" || state === "presumed") report[state]++
@@ -237,6 +248,7 @@ const make = Effect.gen(function*() {
     }
     yield* all(yield* nextClaims)
     yield* Effect.forEach(yield* ledger.sessions({ state: ["live"] }), audit, { concurrency, discard: true })
+    yield* Fiber.join(comparing)
     return report
   })
 
@@ -247,7 +259,8 @@ const make = Effect.gen(function*() {
       yield* one(authorization.value)
       return yield* stateOf(id)
     }),
-    sweep: Effect.withSpan(sweep, "Reconciler.sweep")
+    sweep: sweepWith(() => Effect.void),
+    sweepWith
   })
 })
 

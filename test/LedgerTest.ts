@@ -713,6 +713,25 @@ export const suite = <E>(
       )
     })
 
+    describe("sessions that are asked for", () => {
+      test(
+        "come newest first and page by page",
+        Effect.gen(function*() {
+          const ledger = yield* Ledger.Ledger
+          for (const id of ["a", "b", "c"]) yield* live(id, 100n)
+          yield* close("b", 10n)
+          const ids = (query: Parameters<typeof ledger.sessions>[0]) =>
+            Effect.map(ledger.sessions(query), (found) => found.map((one) => one.id))
+          assert.deepStrictEqual(yield* ids({}), ["c", "b", "a"])
+          assert.deepStrictEqual(yield* ids({ limit: 2 }), ["c", "b"])
+          assert.deepStrictEqual(yield* ids({ limit: 2, after: "b" }), ["a"])
+          assert.deepStrictEqual(yield* ids({ after: "nothing" }), [])
+          assert.deepStrictEqual(yield* ids({ state: ["live"], origin }), ["c", "a"])
+          assert.deepStrictEqual(yield* ids({ origin: "https://other.test" }), [])
+        })
+      )
+    })
+
     describe("windows", () => {
       test(
         "count spending until all of it has left, and a bucket longer at most",
@@ -943,6 +962,32 @@ export const suite = <E>(
           })
         )
       }
+
+      test(
+        "are listed newest first and page by page, by all that is asked of them",
+        Effect.gen(function*() {
+          const ledger = yield* Ledger.Ledger
+          for (const id of ["a", "b", "c", "d", "e"]) yield* authorize(charge(id, 10n))
+          yield* judge("b", "settled", "claimed")
+          yield* judge("d", "settled", "claimed")
+          yield* deliver("p-d", "delivered")
+          const ids = (query: Parameters<typeof ledger.purchases>[0]) =>
+            Effect.map(ledger.purchases(query), (found) => found.map((one) => one.purchase.id))
+          assert.deepStrictEqual(yield* ids({}), ["p-e", "p-d", "p-c", "p-b", "p-a"])
+          assert.deepStrictEqual(yield* ids({ limit: 2 }), ["p-e", "p-d"])
+          assert.deepStrictEqual(yield* ids({ limit: 2, after: "p-d" }), ["p-c", "p-b"])
+          assert.deepStrictEqual(yield* ids({ limit: 2, after: "p-b" }), ["p-a"])
+          assert.deepStrictEqual(yield* ids({ after: "p-a" }), [])
+          assert.deepStrictEqual(yield* ids({ after: "nothing" }), [])
+          assert.deepStrictEqual(yield* ids({ state: ["settled"] }), ["p-d", "p-b"])
+          assert.deepStrictEqual(yield* ids({ state: ["settled"], delivery: ["open"] }), ["p-b"])
+          assert.deepStrictEqual(yield* ids({ state: ["settled"], after: "p-d", limit: 1 }), ["p-b"])
+          assert.deepStrictEqual(yield* ids({ rail: "test", origin, agent: "a", id: "p-c" }), ["p-c"])
+          assert.deepStrictEqual(yield* ids({ rail: "other" }), [])
+          assert.deepStrictEqual(yield* ids({ since: 1 }), [])
+          assert.strictEqual((yield* ids({ since: 0, until: 1, mine: true })).length, 5)
+        })
+      )
 
       test(
         "that do not exist are no silent success",

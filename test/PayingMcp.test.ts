@@ -274,7 +274,9 @@ describe("PayingMcp", () => {
       }
       const ledger = yield* Ledger.Ledger
       assert.sameDeepMembers(
-        (yield* ledger.purchases({})).toReversed().map(({ purchase: { method, origin, path } }) => [origin, method, path]),
+        (yield* ledger.purchases({})).toReversed().map((
+          { purchase: { method, origin, path } }
+        ) => [origin, method, path]),
         [["mcp://search", "resources/read", "/a%3A%2F%2Fb"], ["mcp://search", "prompts/get", "/p"]]
       )
     }).pipe(Effect.provide(paying())))

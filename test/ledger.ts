@@ -180,7 +180,10 @@ export const session = (id: string) =>
 
 export const purchase = (id: string) =>
   use((ledger) =>
-    Effect.flatMap(ledger.purchases({}), (all) => Effect.fromNullishOr(all.find((one) => one.purchase.id === id)?.purchase))
+    Effect.flatMap(
+      ledger.purchases({}),
+      (all) => Effect.fromNullishOr(all.find((one) => one.purchase.id === id)?.purchase)
+    )
   )
 
 /** What stands in the agent's counter. */

@@ -6,30 +6,26 @@
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Agent from "../Agent.ts"
-import * as Ledger from "../Ledger.ts"
-import * as Rails from "../Rails.ts"
-import * as Environment from "./Environment.ts"
+import * as LedgerConfig from "../sql/LedgerConfig.ts"
+import * as LedgerPath from "./LedgerPath.ts"
 import type { Failure } from "./Report.ts"
 
 /**
- * Makes an agent for one command. One that may pay warns where its ledger does not outlive it.
+ * Makes an agent for one command.
  *
  * @category models
  * @since 0.1.0
  */
-export type Agents = (options: { readonly pays: boolean }) => Layer.Layer<Agent.Agent, Failure>
+export type Agents = () => Layer.Layer<Agent.Agent, Failure>
 
-/** Whoever can pay must know that a crash forgets what was paid. */
-const warn = Layer.effectDiscard(
-  Effect.flatMap(Rails.Rails, (rails) =>
-    Effect.flatMap(rails.all, (all) =>
-      all.length === 0
-        ? Effect.void
-        : Effect.logWarning(
-          "this version keeps its ledger in memory: a process that dies forgets what it signed, and a repeated request " +
-            "may then be paid twice"
-        )))
+/** One ledger for all commands of a user, so that what one of them leaves open the next one knows. */
+const ledger = Layer.unwrap(
+  Effect.map(
+    LedgerPath.place(),
+    (place) => LedgerConfig.layerAt(place._tag === "File" ? Redacted.make(place.filename) : place.url)
+  )
 )
 
 /**
@@ -38,10 +34,5 @@ const warn = Layer.effectDiscard(
  * @category layers
  * @since 0.1.0
  */
-export const layerConfig: Agents = ({ pays }) => {
-  const agent = Layer.unwrap(Effect.as(
-    Environment.checkLedger,
-    Agent.layerConfigWith({ ledger: Ledger.layerMemory({ quiet: true }), sweep: false })
-  )).pipe(Layer.provide(FetchHttpClient.layer))
-  return pays ? Layer.provideMerge(warn, agent) : agent
-}
+export const layerConfig: Agents = () =>
+  Agent.layerConfigWith({ ledger, sweep: false }).pipe(Layer.provide(FetchHttpClient.layer))

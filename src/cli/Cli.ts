@@ -14,7 +14,11 @@ import * as Budget from "./commands/Budget.ts"
 import * as Demo from "./commands/Demo.ts"
 import * as Explain from "./commands/Explain.ts"
 import * as Fetch from "./commands/Fetch.ts"
+import * as Ledger from "./commands/Ledger.ts"
+import * as Payments from "./commands/Payments.ts"
 import * as Probe from "./commands/Probe.ts"
+import * as Reconcile from "./commands/Reconcile.ts"
+import * as Sessions from "./commands/Sessions.ts"
 import { bug, Interrupted, Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Report from "./Report.ts"
@@ -35,6 +39,10 @@ export const command = (agents: Agents) =>
       Probe.command(agents),
       Explain.command(agents),
       Budget.command(agents),
+      Payments.command(agents),
+      Sessions.command(agents),
+      Reconcile.command(agents),
+      Ledger.command(agents),
       Demo.command
     ]),
     Command.withGlobalFlags([Output.Json])

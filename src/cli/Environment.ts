@@ -5,12 +5,10 @@
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
-import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import { Usage } from "./Exit.ts"
 
-/** What child processes, crash reports and curious dependencies must not find. */
-const secrets: ReadonlyArray<string> = ["MPP_PRIVATE_KEY", "TEMPO_CREDENTIAL"]
+/** What child processes, crash reports and curious dependencies must not find: a ledger's URL may hold a password. */
+const secrets: ReadonlyArray<string> = ["MPP_PRIVATE_KEY", "TEMPO_CREDENTIAL", "MPP_LEDGER"]
 
 /**
  * Takes a copy of an environment and deletes the secrets from the original. A variable that is set to nothing counts as
@@ -43,25 +41,6 @@ export const layer = (environment: { readonly [name: string]: string }): Layer.L
  * @since 0.1.0
  */
 export const agentId = Config.String("MPP_AGENT_ID").pipe(Config.withDefault("default"))
-
-/**
- * Refuses a ledger that this version cannot keep: whoever asks for one must not believe that it is there.
- *
- * @category config
- * @since 0.1.0
- */
-export const checkLedger: Effect.Effect<void, Usage | Config.ConfigError> = Effect.flatMap(
-  Config.option(Config.String("MPP_LEDGER")),
-  (ledger) =>
-    ledger._tag === "None"
-      ? Effect.void
-      : Effect.fail(
-        new Usage({
-          message: "MPP_LEDGER is set, and this version keeps its ledger in memory only. " +
-            "Unset it to go on without a ledger that outlives the process"
-        })
-      )
-)
 
 /**
  * What is wrong with the configuration: the name of the setting and what it should be, never the value that it has.

@@ -53,6 +53,22 @@ export class Exited extends Schema.TaggedError<Exited>()("Exited", { status: Sch
 export class Usage extends Schema.TaggedError<Usage>()("Usage", { message: Schema.String }) {}
 
 /**
+ * The command was understood, and is not carried out.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", { message: Schema.String }) {}
+
+/**
+ * A file that was exported from a ledger is not what was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Broken extends Schema.TaggedError<Broken>()("Broken", { message: Schema.String, line: Schema.Natural }) {}
+
+/**
  * What should never happen did.
  *
  * @category errors

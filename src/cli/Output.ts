@@ -47,6 +47,17 @@ export const print = (text: string): Effect.Effect<void, PlatformError, Stdio.St
   Effect.flatMap(Stdio.Stdio, (stdio) => Stream.run(Stream.make(`${text}\n`), stdio.stdout()))
 
 /**
+ * Writes lines to stdout, as they come.
+ *
+ * @category output
+ * @since 0.1.0
+ */
+export const printLines = <E, R>(
+  lines: Stream.Stream<string, E, R>
+): Effect.Effect<void, E | PlatformError, R | Stdio.Stdio> =>
+  Effect.flatMap(Stdio.Stdio, (stdio) => Stream.run(Stream.map(lines, (line) => `${line}\n`), stdio.stdout()))
+
+/**
  * Whether the one document of this command has been written.
  *
  * @category services

@@ -10,6 +10,7 @@ import * as Amount from "../Amount.ts"
 import * as Asset from "../Asset.ts"
 import * as Demand from "../Demand.ts"
 import * as Ledger from "../Ledger.ts"
+import type * as Query from "../ledger/Query.ts"
 import * as Offer from "../Offer.ts"
 import * as Outcome from "../Outcome.ts"
 import * as PaymentError from "../PaymentError.ts"
@@ -28,7 +29,24 @@ export interface Paid {
 }
 
 /**
- * The newest purchase since an instant whose authorisation took money, or still may.
+ * A purchase with the one of its authorisations that tells most of it: the last that was not proven void.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const of = (table: typeof Asset.Table.Service, { authorizations, purchase }: Query.Paid): Option.Option<Paid> =>
+  Option.map(
+    Option.fromUndefinedOr(authorizations.findLast(({ state }) => state !== "released") ?? authorizations.at(-1)),
+    (authorization) => ({
+      purchase,
+      authorization,
+      asset: table.find(authorization.plan.network, authorization.plan.asset)
+    })
+  )
+
+/**
+ * The newest purchase of this process whose authorisation took money, or still may, and on which something was done since an
+ * instant.
  *
  * @category constructors
  * @since 0.1.0
@@ -36,19 +54,11 @@ export interface Paid {
 export const since = Effect.fnUntraced(function*(instant: number) {
   const ledger = yield* Ledger.Ledger
   const table = yield* Asset.Table
-  const found = (yield* ledger.purchases({ since: instant }))
-    .flatMap(({ authorizations, purchase }) =>
-      authorizations
-        .filter(({ state }) => state !== "released")
-        .map((authorization) => ({ purchase, authorization }))
-    )
-    .toSorted((a, b) => a.authorization.createdAt - b.authorization.createdAt)
-    .at(-1)
-  return Option.map(Option.fromUndefinedOr(found), ({ authorization, purchase }): Paid => ({
-    purchase,
-    authorization,
-    asset: table.find(authorization.plan.network, authorization.plan.asset)
-  }))
+  const found = (yield* ledger.purchases({ mine: true }))
+    .flatMap((paid) => Option.toArray(of(table, paid)))
+    .filter(({ authorization: { state, updatedAt } }) => state !== "released" && updatedAt >= instant)
+    .toSorted((one, other) => one.authorization.createdAt - other.authorization.createdAt)
+  return Option.fromUndefinedOr(found.at(-1))
 })
 
 /**
@@ -86,7 +96,13 @@ const receiptOf = (
     }
   })
 
-const decimal = ({ asset, authorization }: Paid): string =>
+/**
+ * What is paid, in the asset that it is paid in.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const decimal = ({ asset, authorization }: Paid): string =>
   Option.match(asset, {
     onNone: () => Amount.formatUsd(authorization.spentUsd),
     onSome: ({ decimals }) => Amount.format(authorization.plan.units, decimals)
@@ -108,7 +124,13 @@ const feeOf = ({ asset, authorization: { plan, spentUsd } }: Paid): Option.Optio
     }
   )
 
-const symbol = ({ asset, authorization }: Paid): string =>
+/**
+ * The asset's name for people, or its address where it is not known.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const symbol = ({ asset, authorization }: Paid): string =>
   Option.match(asset, { onNone: () => authorization.plan.asset, onSome: (known) => known.symbol })
 
 /**

@@ -15,7 +15,7 @@ import type { Agent } from "../Agent.ts"
 import * as PaymentError from "../PaymentError.ts"
 import type { DemoFailed } from "./demo/DemoFailed.ts"
 import * as Environment from "./Environment.ts"
-import { type Bug, Exited, status, statusOf, Stopped, type Usage } from "./Exit.ts"
+import { type Broken, type Bug, Exited, type Refused, status, statusOf, Stopped, type Usage } from "./Exit.ts"
 import * as Output from "./Output.ts"
 import * as Standing from "./Standing.ts"
 import * as Table from "./Table.ts"
@@ -33,6 +33,8 @@ export type Failure =
   | Config.ConfigError
   | PlatformError
   | Usage
+  | Refused
+  | Broken
   | Bug
   | Stopped
   | DemoFailed
@@ -135,6 +137,12 @@ const tell = (error: Failure, money: PaymentError.Money): Told => {
       return ofCommand(status.failed, error.reason._tag, error.message, money)
     case "Usage":
       return ofCommand(status.usage, "Usage", error.message, money)
+    case "Refused":
+      return ofCommand(status.refused, "Refused", error.message, money)
+    case "Broken": {
+      const told = ofCommand(status.failed, "Broken", error.message, money)
+      return { ...told, details: { ...told.details, line: error.line } }
+    }
     case "Bug":
     case "DemoFailed":
       return ofCommand(status.failed, error._tag, error.message, money)

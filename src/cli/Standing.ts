@@ -121,13 +121,31 @@ export const toJsonScoped = (row: Row): JsonObject => ({
   ...toJson(row)
 })
 
+const barWidth = 24
+
 /**
- * The limits as a table.
+ * A limit as a bar: `#` is spent, `=` is held, `.` is left. What is more than nothing has a sign of its own, however little
+ * it is; of a limit that is exceeded the bar is full.
  *
  * @category formatting
  * @since 0.1.0
  */
-export const toTable = (rows: ReadonlyArray<Row>): string => {
+export const toBar = (row: Pick<Row, "limit" | "spent" | "exposed">): string => {
+  const signs = (figure: bigint) =>
+    figure <= 0n ? 0 : row.limit <= 0n ? barWidth : Math.max(1, Number((figure * BigInt(barWidth)) / row.limit))
+  const left = remaining(row) > 0n ? 1 : 0
+  const spent = Math.min(signs(row.spent), barWidth - left - (row.exposed > 0n ? 1 : 0))
+  const exposed = Math.min(signs(row.exposed), barWidth - left - spent)
+  return `[${"#".repeat(spent)}${"=".repeat(exposed)}${".".repeat(barWidth - spent - exposed)}]`
+}
+
+/**
+ * The limits as a table, with a bar for each of them if that is wished.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const toTable = (rows: ReadonlyArray<Row>, options: { readonly bars?: boolean } = {}): string => {
   const dollars = (row: Row, figure: bigint) =>
     row.scope === "count" ? figure.toString() : `$${Amount.formatUsd(figure)}`
   return Table.render(
@@ -138,7 +156,8 @@ export const toTable = (rows: ReadonlyArray<Row>): string => {
       { title: "limit", align: "right" },
       { title: "spent", align: "right" },
       { title: "exposed", align: "right" },
-      { title: "remaining", align: "right" }
+      { title: "remaining", align: "right" },
+      ...(options.bars === true ? ["# spent, = held, . left"] : [])
     ],
     rows.map((row) => [
       row.scope,
@@ -147,7 +166,8 @@ export const toTable = (rows: ReadonlyArray<Row>): string => {
       dollars(row, row.limit),
       ...(row.windowMillis === undefined
         ? ["", "", ""]
-        : [dollars(row, row.spent), dollars(row, row.exposed), dollars(row, remaining(row))])
+        : [dollars(row, row.spent), dollars(row, row.exposed), dollars(row, remaining(row))]),
+      ...(options.bars === true && row.windowMillis !== undefined ? [toBar(row)] : [])
     ])
   )
 }

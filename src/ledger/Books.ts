@@ -67,6 +67,8 @@ export class Books {
   /** The longest window that was asked for. Whatever is older is in no window. */
   longest = dayMillis
   now = 0
+  /** When something was authorised last: by a clock that could be believed. Ledger time never goes back behind it. */
+  last = 0
   private readonly counters: Figures<Counter>
   private readonly origins: Figures<Origin>
 
@@ -75,10 +77,17 @@ export class Books {
     this.origins = origins
   }
 
-  /** Time as the ledger tells it: it never goes back. */
-  tick(now: number): number {
-    this.now = Math.max(this.now, now)
-    return this.now
+  /**
+   * The ledger's time for one step: never before the last authorisation. A clock that is wrong for a while is not
+   * remembered, unless something was authorised by it: else it would empty the windows for good.
+   */
+  tick(now: number): void {
+    this.now = Math.max(this.last, now)
+  }
+
+  /** Something is authorised now. */
+  keepTime(): void {
+    this.last = this.now
   }
 
   standing(counter: string, windowMillis: number): Standing {
@@ -100,6 +109,12 @@ export class Books {
 
   spend(counters: ReadonlyArray<string>, usd: bigint): void {
     for (const counter of counters) this.counters.get(counter).spent.add(this.now, usd)
+  }
+
+  /** Counts what was spent at an earlier time, and became known now. */
+  spendAt(counters: ReadonlyArray<string>, usd: bigint, at: number): void {
+    const then = Math.min(at, this.now)
+    for (const counter of counters) this.counters.get(counter).spent.insert(then, usd)
   }
 
   /** Takes spending out of where it was counted. */

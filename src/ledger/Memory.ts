@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type BudgetExceeded, LedgerUnavailable } from "../PaymentError.ts"
+import type { Foreign, Watermark } from "./Foreign.ts"
 import { MemoryRows } from "./MemoryRows.ts"
 import type { Broadcast, Delivery, Draft, Judgement } from "./Model.ts"
 import type * as Query from "./Query.ts"
@@ -24,6 +25,7 @@ export const make = Effect.sync(() => {
   const rows = new MemoryRows()
   const { books } = rows
   const steps = new Steps(rows, books)
+  const watermarks = new Map<string, Watermark>()
 
   const step = <E>(
     operation: string,
@@ -46,6 +48,7 @@ export const make = Effect.sync(() => {
 
   return {
     durable: false,
+    about: Effect.sync(() => ({ id: "memory", generation: 1, durable: false, authorizedAt: books.last })),
     authorize: (draft: Draft) => step<BudgetExceeded>("authorize", () => steps.authorize(draft)),
     holding: () => Effect.void,
     resent: (id: string) => step<never>("resent", () => steps.resent(id)),
@@ -64,6 +67,17 @@ export const make = Effect.sync(() => {
     unsettled: read(() => rows.unsettled()),
     unproven: (page: Query.Page) => read(() => rows.unproven(page)),
     purchases: (query: Query.Purchases) => read(() => rows.queryPurchases(query)),
+    foreign: (entry: Foreign) =>
+      read(() => {
+        const isNew = rows.addForeign(entry)
+        if (isNew) steps.foreign(entry)
+        return isNew
+      }),
+    foreigns: (query: Query.Foreigns) => read(() => rows.queryForeigns(query)),
+    recalled: (reference: string) => read(() => rows.recall(reference)),
+    marked: (marks: ReadonlyArray<string>) => read(() => rows.marked(new Set(marks))),
+    watermark: (account: string) => Effect.sync(() => Option.fromUndefinedOr(watermarks.get(account))),
+    compared: (account: string, watermark: Watermark) => Effect.sync(() => void watermarks.set(account, watermark)),
     standing: (counter: string, windowMillis: number) => read(() => books.standing(counter, windowMillis)),
     conduct: (origin: string, windowMillis: number) => read(() => books.conduct(origin, windowMillis))
   }

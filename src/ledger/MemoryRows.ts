@@ -6,6 +6,7 @@
  */
 import * as Option from "effect/Option"
 import { Books, type Counter, emptyCounter, emptyOrigin, type Figures, type Origin } from "./Books.ts"
+import { Foreign, type Known, known } from "./Foreign.ts"
 import type { Authorization, Purchase, SessionRecord } from "./Model.ts"
 import * as PurchaseTransition from "./PurchaseTransition.ts"
 import * as Query from "./Query.ts"
@@ -68,6 +69,16 @@ const enqueue = (queue: Set<string>, id: string): Option.Option<string> => {
   return Option.fromUndefinedOr(oldest)
 }
 
+/** A block is final long before as many more payments were made. */
+const maxPast = 50_000
+
+const forgetOldest = (all: Map<string, unknown>, most: number): void => {
+  for (const oldest of all.keys()) {
+    if (all.size <= most) return
+    all.delete(oldest)
+  }
+}
+
 /**
  * @category models
  * @since 0.1.0
@@ -92,6 +103,9 @@ export class MemoryRows implements Rows {
   private readonly open = new Set<string>()
   private readonly endedPurchases = new Set<string>()
   private readonly endedSessions = new Set<string>()
+  private readonly foreign = new Map<string, Foreign>()
+  /** What was forgotten of authorisations that have moved money, the oldest first, by their marks. */
+  private readonly past = new Map<string, Known>()
 
   // -------------------------------------------------------------------------------------------------------------------
   // One row
@@ -144,6 +158,16 @@ export class MemoryRows implements Rows {
     return Query.sessions(Array.from(this.sessions.values(), ({ value }) => value), query)
   }
 
+  marked(marks: ReadonlySet<string>): ReadonlyArray<Known> {
+    const kept = Array.from(this.authorizations.values(), ({ value }) => known(value))
+    return [...kept, ...this.past.values()].flatMap((one) => one !== undefined && marks.has(one.mark) ? [one] : [])
+  }
+
+  queryForeigns({ limit, maybeForgotten }: Query.Foreigns): ReadonlyArray<Foreign> {
+    return Array.from(this.foreign.values()).filter((one) => maybeForgotten === undefined || one.maybeForgotten)
+      .toReversed().slice(0, limit)
+  }
+
   // -------------------------------------------------------------------------------------------------------------------
   // Changes
   // -------------------------------------------------------------------------------------------------------------------
@@ -162,6 +186,20 @@ export class MemoryRows implements Rows {
     paid.authorizations.push(id)
     paid.open++
     this.retain(paid)
+  }
+
+  addForeign(entry: Foreign): boolean {
+    if (this.foreign.has(entry.reference)) return false
+    this.foreign.set(entry.reference, entry)
+    forgetOldest(this.foreign, maxEnded)
+    return true
+  }
+
+  recall(reference: string): boolean {
+    const entry = this.foreign.get(reference)
+    if (entry?.maybeForgotten !== true) return false
+    this.foreign.set(reference, new Foreign({ ...entry, maybeForgotten: false }))
+    return true
   }
 
   addSession = (row: SessionRow) => {
@@ -218,7 +256,7 @@ export class MemoryRows implements Rows {
   }
 
   private isPast(series: Rolling): boolean {
-    return series.last + 2 * this.books.longest < this.books.now
+    return series.last + 2 * this.books.longest < this.books.last
   }
 
   /**
@@ -232,7 +270,13 @@ export class MemoryRows implements Rows {
     }
     const oldest = Option.getOrUndefined(enqueue(this.endedPurchases, value.id))
     if (oldest === undefined) return
-    for (const id of this.purchases.get(oldest)?.authorizations ?? []) this.authorizations.delete(id)
+    for (const id of this.purchases.get(oldest)?.authorizations ?? []) {
+      const authorization = this.authorizations.get(id)
+      const it = authorization && known(authorization.value)
+      if (it !== undefined) this.past.set(it.id, it)
+      this.authorizations.delete(id)
+    }
+    forgetOldest(this.past, maxPast)
     this.purchases.delete(oldest)
   }
 }

@@ -195,6 +195,22 @@ export const revise = <Record extends Purchase | Authorization | SessionRecord>(
 ): Record => Object.assign(Object.create(Object.getPrototypeOf(record)), record, change)
 
 /**
+ * Which ledger it is. A copy has the name of what it was copied from, and another generation from the time on at which that
+ * was noticed: what was written down elsewhere meanwhile is not known to it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface About {
+  readonly id: string
+  readonly generation: number
+  /** Whether what is written outlives the process. */
+  readonly durable: boolean
+  /** When something was authorised last, in milliseconds since the epoch; 0 if nothing was. */
+  readonly authorizedAt: number
+}
+
+/**
  * What stands in a counter at this moment.
  *
  * @category models

@@ -36,6 +36,8 @@ export interface Purchases {
   readonly since?: number | undefined
   /** Begun before this time. */
   readonly until?: number | undefined
+  /** Only what this process has begun, or goes on with. */
+  readonly mine?: boolean | undefined
   /** At most so many. */
   readonly limit?: number | undefined
   /** Only what was begun before this purchase: the next page. */
@@ -51,6 +53,20 @@ export interface Purchases {
 export interface Sessions {
   readonly state?: ReadonlyArray<typeof SessionState.Type> | undefined
   readonly origin?: string | undefined
+  readonly limit?: number | undefined
+  /** Only what was begun before this session: the next page. */
+  readonly after?: string | undefined
+}
+
+/**
+ * Which of the money is asked for that was moved and is not known.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Foreigns {
+  /** Only what this ledger may have known once, and what no purchase was stopped for. */
+  readonly maybeForgotten?: true | undefined
   readonly limit?: number | undefined
 }
 
@@ -69,22 +85,24 @@ const isOneOf = <A>(all: ReadonlyArray<A> | undefined, one: A): boolean => all =
 
 const is = <A>(wanted: A | undefined, one: A): boolean => wanted === undefined || wanted === one
 
+/** What was begun before one of them, or all. */
+const before = <A>(all: ReadonlyArray<A>, after: string | undefined, idOf: (one: A) => string): ReadonlyArray<A> =>
+  after === undefined ? all : all.slice(0, Math.max(0, all.findIndex((one) => idOf(one) === after)))
+
 /**
- * The purchases that a query asks for, of all in the order in which they were begun.
+ * The purchases that a query asks for, of all that one process has made, in the order in which they were begun.
  *
  * @category filtering
  * @since 0.1.0
  */
-export const purchases = (all: ReadonlyArray<Paid>, query: Purchases): ReadonlyArray<Paid> => {
-  const before = query.after === undefined ? all.length : all.findIndex(({ purchase }) => purchase.id === query.after)
-  return all.slice(0, Math.max(0, before)).filter(({ authorizations, purchase }) =>
+export const purchases = (all: ReadonlyArray<Paid>, query: Purchases): ReadonlyArray<Paid> =>
+  before(all, query.after, ({ purchase }) => purchase.id).filter(({ authorizations, purchase }) =>
     is(query.id, purchase.id) && is(query.agent, purchase.agent) && is(query.origin, purchase.origin) &&
     isOneOf(query.delivery, purchase.delivery) &&
     (query.state === undefined || authorizations.some(({ state }) => isOneOf(query.state, state))) &&
     (query.rail === undefined || authorizations.some(({ plan }) => plan.rail === query.rail)) &&
     purchase.createdAt >= (query.since ?? 0) && purchase.createdAt < (query.until ?? Infinity)
   ).toReversed().slice(0, query.limit)
-}
 
 /**
  * The sessions that a query asks for.
@@ -93,10 +111,9 @@ export const purchases = (all: ReadonlyArray<Paid>, query: Purchases): ReadonlyA
  * @since 0.1.0
  */
 export const sessions = (all: ReadonlyArray<SessionRecord>, query: Sessions): ReadonlyArray<SessionRecord> =>
-  all.filter((one) => isOneOf(query.state, one.state) && is(query.origin, one.origin)).toReversed().slice(
-    0,
-    query.limit
-  )
+  before(all, query.after, ({ id }) => id)
+    .filter((one) => isOneOf(query.state, one.state) && is(query.origin, one.origin))
+    .toReversed().slice(0, query.limit)
 
 /**
  * The authorisations of a page.

@@ -5,6 +5,9 @@
  * longer than a sixtieth of its age. Whatever window still reaches it is thus made of at least {@link buckets} buckets. A
  * bucket counts until all of it has left the window: a window is never shorter than it says.
  *
+ * Buckets grow not one by one but many at once, now and then. In between only the recent ones change, so that a store need
+ * not read and write the older ones for every amount.
+ *
  * @since 0.1.0
  */
 
@@ -19,11 +22,25 @@ export const buckets = 60
 /** The length of a new bucket, in milliseconds. */
 const finest = 1_000
 
+/** How many buckets are recent, at most. */
+const recentBuckets = 64
+
 interface Bucket {
   readonly start: number
   readonly size: number
   amount: bigint
 }
+
+/**
+ * Buckets that are not recent. They are never changed but replaced, so that several series may share them, and a store sees
+ * whether they are other ones.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Older = ReadonlyArray<Readonly<Bucket>>
+
+const none: Older = []
 
 /** The longest bucket that an instant may belong to by now. */
 const bucketAt = (at: number, now: number, size: number): Bucket => {
@@ -45,6 +62,33 @@ export interface Entry {
   readonly amount: bigint
 }
 
+/** As old as they are by now. */
+const grow = (all: Iterable<Readonly<Bucket>>, now: number): Array<Bucket> => {
+  const grown: Array<Bucket> = []
+  for (const bucket of all) {
+    if (bucket.amount === 0n) continue
+    const older = bucketAt(bucket.start, now, bucket.size)
+    const before = grown.at(-1)
+    if (before !== undefined && before.start === older.start) before.amount += bucket.amount
+    else grown.push({ ...older, amount: bucket.amount })
+  }
+  return grown
+}
+
+const encode = (all: ReadonlyArray<Readonly<Bucket>>): string =>
+  all.map(({ amount, size, start }) => `${start},${size},${amount}`).join(";")
+
+const decode = (text: string): Array<Bucket> | undefined => {
+  const all: Array<Bucket> = []
+  if (text === "") return all
+  for (const part of text.split(";")) {
+    const [, start, size, amount] = /^(\d{1,16}),(\d{1,16}),(-?\d{1,78})$/.exec(part) ?? []
+    if (start === undefined || size === undefined || amount === undefined) return undefined
+    all.push({ start: Number(start), size: Number(size), amount: BigInt(amount) })
+  }
+  return all
+}
+
 /**
  * A series of amounts. Not for two threads: every call is one synchronous step.
  *
@@ -52,69 +96,104 @@ export interface Entry {
  * @since 0.1.0
  */
 export class Rolling {
-  private all: Array<Bucket> = []
+  private before: Older
+  private recent: Array<Bucket> = []
 
-  /** Reads what {@link encode} wrote; undefined for anything else. */
-  static decode(text: string): Rolling | undefined {
-    const rolling = new Rolling()
-    if (text === "") return rolling
-    for (const part of text.split(";")) {
-      const [, start, size, amount] = /^(\d{1,16}),(\d{1,16}),(-?\d{1,78})$/.exec(part) ?? []
-      if (start === undefined || size === undefined || amount === undefined) return undefined
-      rolling.all.push({ start: Number(start), size: Number(size), amount: BigInt(amount) })
-    }
+  constructor(older: Older = none) {
+    this.before = older
+  }
+
+  /** Reads what {@link encode} wrote, or {@link encodeRecent} where the older buckets are known; undefined for anything else. */
+  static decode(text: string, older: Older = none): Rolling | undefined {
+    const recent = decode(text)
+    if (recent === undefined) return undefined
+    const rolling = new Rolling(older)
+    rolling.recent = recent
     return rolling
   }
 
-  /** As text, for a store that keeps it. */
+  /** Reads what {@link encodeOlder} wrote; undefined for anything else. */
+  static decodeOlder(text: string): Older | undefined {
+    return decode(text)
+  }
+
+  get older(): Older {
+    return this.before
+  }
+
+  /** As text, for a store that keeps it whole. */
   encode(): string {
-    return this.all.map(({ amount, size, start }) => `${start},${size},${amount}`).join(";")
+    return encode([...this.before, ...this.recent])
+  }
+
+  /** The buckets that change with every amount, as text. */
+  encodeRecent(): string {
+    return encode(this.recent)
+  }
+
+  /** The buckets that change seldom, as text. */
+  encodeOlder(): string {
+    return encode(this.before)
   }
 
   /** When the last amount was counted, to the second. */
   get last(): number {
-    return this.all.at(-1)?.start ?? 0
+    return (this.recent.at(-1) ?? this.before.at(-1))?.start ?? 0
   }
 
   /** Counts an amount now. Time must not go back between calls. */
   add(now: number, amount: bigint): void {
-    const last = this.all.at(-1)
+    const last = this.recent.at(-1)
     if (last !== undefined && now < end(last)) {
       last.amount += amount
       return
     }
-    const grown: Array<Bucket> = []
-    for (const bucket of this.all) {
-      if (bucket.amount === 0n) continue
-      const older = bucketAt(bucket.start, now, bucket.size)
-      const before = grown.at(-1)
-      if (before !== undefined && before.start === older.start) before.amount += bucket.amount
-      else grown.push({ ...older, amount: bucket.amount })
+    if (this.recent.length >= recentBuckets) {
+      this.before = grow([...this.before, ...this.recent], now)
+      this.recent = []
     }
-    grown.push({ ...bucketAt(now, now, finest), amount })
-    this.all = grown
+    this.recent.push({ ...bucketAt(now, now, finest), amount })
+  }
+
+  /** Counts an amount at an instant that is past: what became known late. */
+  insert(at: number, amount: bigint): void {
+    const into = (all: Older): Array<Bucket> => {
+      const place = all.findIndex((bucket) => end(bucket) > at)
+      const found = all[place]
+      if (found !== undefined && found.start <= at) {
+        return all.map((bucket) => bucket === found ? { ...found, amount: found.amount + amount } : bucket)
+      }
+      const made = { start: Math.floor(at / finest) * finest, size: finest, amount }
+      return place === -1 ? [...all, made] : all.toSpliced(place, 0, made)
+    }
+    const [first] = this.recent
+    if (first !== undefined && at >= first.start) this.recent = into(this.recent)
+    else this.before = into(this.before)
   }
 
   /** What counts in the window that ends now. */
   within(now: number, windowMillis: number): bigint {
     let sum = 0n
     const edge = now - windowMillis
-    for (let at = this.all.length - 1; at >= 0; at--) {
-      const bucket = this.all[at]!
-      // It is as long as it will be when the next amount is counted: what has left a window never comes back into it.
-      if (end(bucket) <= edge && end(bucketAt(bucket.start, now, bucket.size)) <= edge) break
-      sum += bucket.amount
+    for (const all of [this.recent, this.before]) {
+      for (let at = all.length - 1; at >= 0; at--) {
+        const bucket = all[at]!
+        // It is as long as it will be when it has grown: what has left a window never comes back into it.
+        if (end(bucket) <= edge && end(bucketAt(bucket.start, now, bucket.size)) <= edge) return sum
+        sum += bucket.amount
+      }
     }
     return sum
   }
 
   /** The most that counted in one window, of all windows that ended within the last one. */
   peak(now: number, windowMillis: number): bigint {
+    const all = grow([...this.before, ...this.recent], now)
     let peak = 0n
-    for (const latest of this.all) {
+    for (const latest of all) {
       if (end(latest) <= now - windowMillis) continue
       let sum = 0n
-      for (const bucket of this.all) {
+      for (const bucket of all) {
         if (bucket.start > latest.start) break
         if (end(bucket) > latest.start - windowMillis) sum += bucket.amount
       }
@@ -123,20 +202,12 @@ export class Rolling {
     return peak
   }
 
-  /** Takes an amount out of the bucket that it was counted in; elsewhere it would make room that it never took. */
+  /**
+   * Takes an amount out of the bucket that it was counted in. Where that is finer than the one of the series that names it,
+   * and so does not have all of it, the rest comes out of those that follow.
+   */
   lower(at: number, amount: bigint): void {
-    let low = 0
-    let high = this.all.length - 1
-    while (low <= high) {
-      const middle = (low + high) >> 1
-      const bucket = this.all[middle]!
-      if (at < bucket.start) high = middle - 1
-      else if (at >= end(bucket)) low = middle + 1
-      else {
-        bucket.amount -= amount
-        return
-      }
-    }
+    this.takeFrom(at, amount)
   }
 
   /**
@@ -144,16 +215,22 @@ export class Rolling {
    * spent, the oldest makes the least room.
    */
   take(amount: bigint): ReadonlyArray<Entry> {
+    return this.takeFrom(Number.NEGATIVE_INFINITY, amount)
+  }
+
+  private takeFrom(since: number, amount: bigint): ReadonlyArray<Entry> {
     const taken: Array<Entry> = []
     let rest = amount
-    for (const bucket of this.all) {
-      if (rest <= 0n) break
+    const lowered = (bucket: Readonly<Bucket>): Bucket => {
       const part = bucket.amount < rest ? bucket.amount : rest
-      if (part <= 0n) continue
-      bucket.amount -= part
+      if (part <= 0n || end(bucket) <= since) return bucket
       rest -= part
       taken.push({ at: bucket.start, amount: part })
+      return { ...bucket, amount: bucket.amount - part }
     }
+    const before = this.before.map(lowered)
+    if (taken.length > 0) this.before = before
+    if (rest > 0n) this.recent = this.recent.map(lowered)
     return taken
   }
 }

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { BudgetExceeded } from "../PaymentError.ts"
 import type { Books } from "./Books.ts"
+import type { Foreign } from "./Foreign.ts"
 import * as Limits from "./Limits.ts"
 import type { Authorization, Broadcast, Delivery, Draft, Judgement, Purchase, SessionRecord } from "./Model.ts"
 import * as PurchaseTransition from "./PurchaseTransition.ts"
@@ -75,6 +76,7 @@ export class Steps {
       rows.updateSession(session, reserved.success)
     }
     const { lease } = rows
+    this.books.keepTime()
     if (Option.isSome(draft.session)) rows.addSession({ value: draft.session.value, lease })
     if (Option.isSome(purchase) && Result.isSuccess(purchase.value)) {
       this.beginPurchase(begun, purchase.value.success, authorization)
@@ -82,6 +84,11 @@ export class Steps {
     rows.addAuthorization({ value: authorization, lease, spent: new Rolling() })
     this.books.expose(authorization.counters, authorization.holdUsd)
     return Result.void
+  }
+
+  /** Money that moved without an authorisation of this ledger, at the time when it did. */
+  foreign({ at, counters, usd }: Foreign): void {
+    this.books.spendAt(counters, usd, at)
   }
 
   resent(id: string): Result.Result<void, string> {

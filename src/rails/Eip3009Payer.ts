@@ -18,11 +18,13 @@ import { type Address, type Hex, zeroAddress } from "viem"
 import { getAddress, isAddress } from "viem/utils"
 import * as Asset from "../Asset.ts"
 import * as Chain from "../Chain.ts"
+import type { Account } from "../Movement.ts"
 import { type ChainError, WalletError } from "../PaymentError.ts"
 import * as Policy from "../Policy.ts"
 import type { Plan, Unaccepted, Verdict } from "../Rails.ts"
 import { Wallet } from "../Wallet.ts"
 import * as Eip3009 from "./Eip3009.ts"
+import * as Eip3009Account from "./Eip3009Account.ts"
 
 /**
  * @category models
@@ -110,6 +112,10 @@ export interface Payer {
   /** What became of the message that a plan holds. */
   readonly reconcile: (plan: Plan) => Effect.Effect<Verdict, ChainError>
   readonly balance: (plan: Plan) => Effect.Effect<Option.Option<bigint>, ChainError>
+  /** What leaves the wallet, on the chains that can be asked. */
+  readonly accounts: ReadonlyArray<Account>
+  /** What the authorisation of a plan is found by. */
+  readonly mark: (domain: Eip3009.Domain, nonce: string) => string
 }
 
 const unusable = (detail: string) => new WalletError({ operation: "sign the payment", detail })
@@ -176,8 +182,19 @@ export const make = Effect.fnUntraced(function*(
     yield* Ref.update(plain, (networks) => new Set([...networks, network]))
   })
 
+  const accounts = table.assets.flatMap((asset): ReadonlyArray<Account> => {
+    const nodes = chain.nodes(asset.network)
+    const isOurs = asset.usd && asset.domain !== undefined && (networks === undefined || networks.has(asset.network))
+    return isOurs && nodes.length > 0 && isAddress(asset.address)
+      ? [Eip3009Account.make(nodes, asset, asset.address, address)]
+      : []
+  })
+
   return {
     address,
+    accounts,
+    mark: ({ chainId, verifyingContract }, nonce) =>
+      Eip3009Account.mark({ network: `eip155:${chainId}`, token: verifyingContract, payer: address, nonce }),
     repeats: wallet.resign !== "no",
     maxValidity: Number.clamp(
       Math.floor(Duration.toSeconds(Duration.fromInputUnsafe(options.maxValidity ?? "1 minute"))),

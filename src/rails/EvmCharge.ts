@@ -120,6 +120,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       spendableUntil: validBefore * 1000,
       // What can no longer be taken is not worth presenting, however long the challenge lives.
       presentableUntil: validBefore * 1000,
+      mark: payer.mark(domain, authorization.nonce),
       data
     })
   })
@@ -154,6 +155,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       }),
     reconcile: payer.reconcile,
     balance: payer.balance,
+    accounts: payer.accounts,
     session: Option.none()
   }
   return rail

@@ -173,6 +173,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       payer: payer.address,
       payee,
       spendableUntil: validBefore * 1000,
+      mark: payer.mark(domain, authorization.nonce),
       data
     })
   })
@@ -202,6 +203,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     },
     reconcile: payer.reconcile,
     balance: payer.balance,
+    accounts: payer.accounts,
     session: Option.none()
   }
   return rail

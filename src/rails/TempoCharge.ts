@@ -22,6 +22,7 @@ import { getAddress } from "viem/utils"
 import * as Amount from "../Amount.ts"
 import * as Asset from "../Asset.ts"
 import * as Chain from "../Chain.ts"
+import type { Account } from "../Movement.ts"
 import type { Offer } from "../Offer.ts"
 import { PolicyDenied, WalletError } from "../PaymentError.ts"
 import * as Rails from "../Rails.ts"
@@ -32,6 +33,7 @@ import * as Wire from "../wire/mpp/TempoCharge.ts"
 import * as TempoUnsigned from "../wire/mpp/TempoUnsigned.ts"
 import * as ChargeVerdict from "./ChargeVerdict.ts"
 import * as Eip3009 from "./Eip3009.ts"
+import * as TempoAccount from "./tempoCharge/Account.ts"
 import * as Fees from "./tempoCharge/Fees.ts"
 import * as Outcome from "./tempoCharge/Outcome.ts"
 import * as Payment from "./tempoCharge/Plan.ts"
@@ -88,7 +90,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const payer = getAddress(wallet.address)
   const from = lower(payer)
   // An offer and a plan are looked at more than once on the way of one payment, and never change.
-  const terms = Function.memoize(Terms.make(options, { table: yield* Asset.Table, payer }))
+  const table = yield* Asset.Table
+  const terms = Function.memoize(Terms.make(options, { table, payer }))
   const fees = yield* Fees.make(chain.nodes, options.priorityFee ?? Fees.defaultPriorityFee)
   const read = Function.memoize(Payment.read)
   const maxFee = Option.getOrElse(Amount.parseUsd(options.maxFee ?? "0.05"), () => 0n)
@@ -197,6 +200,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       ...common,
       ...(feeUsd === 0n ? {} : { feeUsd }),
       spendableUntil: transaction.validBefore * 1000,
+      mark: TempoAccount.mark({ network: asset.network, token: asset.address, payer }, found.success.transfers[0]),
       data
     })
   })
@@ -307,6 +311,12 @@ const make = Effect.fnUntraced(function*(options: Options) {
     return Option.map(yield* held, (units) => units > fee ? units - fee : 0n)
   })
 
+  const accounts = table.assets.flatMap((asset): ReadonlyArray<Account> => {
+    const nodes = chain.nodes(asset.network)
+    const isOurs = TempoAccount.isTip20(asset) && (options.chainId === undefined || options.chainId === asset.chainId)
+    return isOurs && nodes.length > 0 ? [TempoAccount.make(nodes, asset, hex(asset.address), payer)] : []
+  })
+
   const rail: Rails.Rail = {
     name,
     payer,
@@ -319,6 +329,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     judge,
     reconcile,
     balance,
+    accounts,
     session: Option.none()
   }
   return rail

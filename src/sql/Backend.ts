@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 
 /**
  * @category models
@@ -15,15 +16,19 @@ import type { SqlError } from "effect/sql/SqlError"
  */
 export interface Backend {
   readonly sql: SqlClient
+  /** Which database it is: a copy is another one. */
+  readonly identity: string
   /**
    * Runs a transaction that no other step of the same ledger overlaps, in this process or in another. Once it has
    * returned it is on the disk, or will be with the next one that is `durable`.
    */
   readonly transaction: <A, E>(durable: boolean, effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
-  /** Runs statements outside of any transaction of the program. */
-  readonly outside: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  /** Runs statements outside of any transaction of the program, and ends in time. */
+  readonly outside: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
   /** The clock of leases, in milliseconds. */
   readonly now: Effect.Effect<number, SqlError>
+  /** The same as a part of a statement, which tells the time at which it is run. */
+  readonly nowInStatement: Effect.Effect<Fragment>
   /** The count that the clock belongs to: leases of another one ended with it. */
   readonly boot: string
   /**

@@ -10,6 +10,7 @@ import { Authorization, Delivery, Purchase, SessionRecord } from "../ledger/Mode
 import { Rolling } from "../ledger/Rolling.ts"
 import type { AuthorizationRow, PurchaseRow, SessionRow } from "../ledger/Rows.ts"
 import * as Transition from "../ledger/Transition.ts"
+import type { Kept } from "./OlderBuckets.ts"
 
 /**
  * A row that a database takes.
@@ -34,11 +35,12 @@ const writeAuthorization = Schema.encodeSync(authorizationText)
 const writeSession = Schema.encodeSync(sessionText)
 const writeNames = Schema.encodeSync(namesText)
 
-const readRolling = (text: string): Rolling => {
-  const rolling = Rolling.decode(text)
-  if (rolling === undefined) throw new Error("a series of amounts cannot be read")
-  return rolling
+const read = <A>(series: A | undefined): A => {
+  if (series === undefined) throw new Error("a series of amounts cannot be read")
+  return series
 }
+
+const readRolling = (text: string): Rolling => read(Rolling.decode(text))
 
 /**
  * A row that was fetched or made, with its place in the order of all.
@@ -97,6 +99,11 @@ export interface CounterColumns {
   readonly exposed: string
   readonly spent: string
   readonly count: string
+  /** The version of the older buckets, and these where they are not known to be of that version. */
+  readonly older: string
+  readonly older_spent: string | null
+  readonly older_count: string | null
+  readonly time: number | string | bigint
 }
 
 /**
@@ -147,10 +154,20 @@ export const session = (row: SessionColumns): SessionRow & Sequenced => ({
  * @category decoding
  * @since 0.1.0
  */
-export const counter = (row: CounterColumns): Counter => ({
+export const olderBuckets = (row: CounterColumns): Kept => ({
+  version: row.older,
+  spent: read(Rolling.decodeOlder(row.older_spent ?? "?")),
+  count: read(Rolling.decodeOlder(row.older_count ?? "?"))
+})
+
+/**
+ * @category decoding
+ * @since 0.1.0
+ */
+export const counter = (row: CounterColumns, older: Kept): Counter => ({
   exposed: BigInt(row.exposed),
-  spent: readRolling(row.spent),
-  count: readRolling(row.count)
+  spent: read(Rolling.decode(row.spent, older.spent)),
+  count: read(Rolling.decode(row.count, older.count))
 })
 
 /**
@@ -201,6 +218,7 @@ export const authorizationColumns = ({ lease, seq, spent, value }: Authorization
   state: value.state,
   lease,
   unproven: Transition.isUnproven(value) ? 1 : 0,
+  mark: value.plan.mark ?? null,
   spent: spent.encode(),
   record: writeAuthorization(value)
 })
@@ -222,11 +240,23 @@ export const sessionColumns = ({ lease, seq, value }: SessionRow & Sequenced): C
  * @category encoding
  * @since 0.1.0
  */
-export const counterColumns = (name: string, { count, exposed, spent }: Counter): Columns => ({
+export const counterColumns = (name: string, { count, exposed, spent }: Counter, older: string): Columns => ({
   name,
   exposed: String(exposed),
-  spent: spent.encode(),
-  count: count.encode()
+  spent: spent.encodeRecent(),
+  count: count.encodeRecent(),
+  older
+})
+
+/**
+ * @category encoding
+ * @since 0.1.0
+ */
+export const olderColumns = (name: string, { count, spent }: Counter, version: string): Columns => ({
+  name,
+  version,
+  spent: spent.encodeOlder(),
+  count: count.encodeOlder()
 })
 
 /**

@@ -17,6 +17,7 @@ import { Evidence } from "../Rails.ts"
 import type { Backend } from "./Backend.ts"
 import * as Fetch from "./Fetch.ts"
 import type { Leases } from "./Lease.ts"
+import type { OlderBuckets } from "./OlderBuckets.ts"
 import { SqlRows } from "./SqlRows.ts"
 import type { SqlStep } from "./SqlSteps.ts"
 
@@ -27,11 +28,6 @@ import type { SqlStep } from "./SqlSteps.ts"
  * @since 0.1.0
  */
 export type Outcome = Result.Result<unknown, BudgetExceeded | LedgerUnavailable>
-
-interface Meta {
-  readonly time: number | string | bigint
-  readonly sequence: number | string | bigint
-}
 
 /** A transaction that cannot even be rolled back, because the database is gone, ends with its failure as a defect. */
 const failureOf = (cause: Cause.Cause<SqlError>): SqlError | undefined =>
@@ -51,7 +47,7 @@ const notSent = new Evidence({ rank: "proven", what: Transition.notSent })
  * @category constructors
  * @since 0.1.0
  */
-export const make = (backend: Backend, renewed: Effect.Effect<Leases, SqlError>) => {
+export const make = (backend: Backend, renewed: Effect.Effect<Leases, SqlError>, older: OlderBuckets) => {
   const { sql } = backend
 
   /** Holds of which it is not known whether they were written. Nothing was signed for them. */
@@ -76,12 +72,11 @@ export const make = (backend: Backend, renewed: Effect.Effect<Leases, SqlError>)
 
   const carry = Effect.fnUntraced(function*(all: ReadonlyArray<SqlStep>) {
     const outcomes: Array<Outcome> = []
-    const [meta] = yield* sql<Meta>`SELECT time, sequence FROM effect_mpp_ledger WHERE one = 1`
-    const { mine, running } = yield* renewed
+    const { mine, running, ...before } = yield* renewed
     const alive = new Set(running)
-    const before = { time: Number(meta?.time ?? 0), sequence: Number(meta?.sequence ?? 0) }
-    const rows = new SqlRows({ lease: mine, isAlive: (lease) => alive.has(lease), sequence: before.sequence })
-    const time = rows.books.tick(Math.max(before.time, Math.floor(yield* Clock.currentTimeMillis)))
+    const rows = new SqlRows({ lease: mine, isAlive: (lease) => alive.has(lease), sequence: before.sequence, older })
+    rows.books.last = before.time
+    rows.books.tick(Math.floor(yield* Clock.currentTimeMillis))
     const steps = new Steps(rows, rows.books)
     if (unsure.size > 0) yield* giveBack(rows, steps)
     yield* Fetch.fetch(sql, rows, (wants) => {
@@ -98,10 +93,7 @@ export const make = (backend: Backend, renewed: Effect.Effect<Leases, SqlError>)
         )
       )
     }
-    yield* Fetch.flush(sql, rows)
-    if (time !== before.time || rows.sequence !== before.sequence) {
-      yield* sql`UPDATE effect_mpp_ledger SET time = ${time}, sequence = ${rows.sequence} WHERE one = 1`
-    }
+    yield* Fetch.flush(sql, rows, rows.books.last !== before.time || rows.sequence !== before.sequence)
     return outcomes
   })
 

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -29,10 +30,21 @@ interface Held {
   readonly isHeld: Effect.Effect<boolean>
 }
 
-interface Seen {
+interface Clocks {
   readonly monotonic: number
   readonly wall: number
 }
+
+/** When the lease was looked at, and for how long it stood from then on, whether or not it was renewed. */
+interface Seen extends Clocks {
+  readonly millis: number
+}
+
+const readClocks = Effect.zipWith(
+  Clock.monotonicTimeNanos,
+  Clock.currentTimeMillis,
+  (nanos, wall): Clocks => ({ monotonic: Number(nanos / 1_000_000n), wall })
+)
 
 interface LeaseColumns {
   readonly id: string
@@ -40,23 +52,29 @@ interface LeaseColumns {
   readonly boot: string
 }
 
+interface Row {
+  readonly time: number | string | bigint
+  readonly sequence: number | string | bigint
+  readonly now: number | string | bigint
+  readonly id: string | null
+  readonly until: number | string | bigint | null
+  readonly boot: string | null
+}
+
 /**
- * Leases, as they stand in one transaction.
+ * Leases, and the ledger's own row, as they stand in one transaction.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Leases {
+  /** What time the ledger has told last, and the place of the last row that was made. */
+  readonly time: number
+  readonly sequence: number
   readonly mine: string
   /** Those whose time has not run out, mine included. Whether their processes live is another question. */
   readonly running: ReadonlySet<string>
 }
-
-const readClocks = Effect.zipWith(
-  Clock.monotonicTimeNanos,
-  Clock.currentTimeMillis,
-  (nanos, wall): Seen => ({ monotonic: Number(nanos / 1_000_000n), wall })
-)
 
 /**
  * The lease of a process, from the start of the scope to its end.
@@ -84,7 +102,10 @@ export const make = Effect.fnUntraced(function*(backend: Backend, lasts: number 
 
   const first = yield* hold
   const current = yield* Ref.make(first)
-  const seen = yield* Ref.make<Seen>({ monotonic: -Infinity, wall: -Infinity })
+  const seen = yield* Ref.make<Seen | undefined>(undefined)
+
+  const note = (clocks: Clocks, row: LeaseColumns | undefined, now: number) =>
+    Ref.set(seen, { ...clocks, millis: row === undefined ? 0 : Math.min(freshMillis, Number(row.until) - now) })
 
   const write = (id: string, until: number) =>
     sql`INSERT INTO effect_mpp_lease ${sql.insert({ id, until, boot: backend.boot })}
@@ -93,35 +114,45 @@ export const make = Effect.fnUntraced(function*(backend: Backend, lasts: number 
   /** Within a transaction: renews the lease, or takes another one where it is gone. */
   const renewed = Effect.gen(function*() {
     const clocks = yield* readClocks
-    const now = yield* backend.now
-    const rows = yield* sql<LeaseColumns>`SELECT id, until, boot FROM effect_mpp_lease`
+    const found = yield* sql<Row>`
+      SELECT g.time, g.sequence, ${yield* backend.nowInStatement} AS now, l.id, l.until, l.boot
+      FROM effect_mpp_ledger g LEFT JOIN effect_mpp_lease l ON 1 = 1 WHERE g.one = 1`
+    if (!Arr.isReadonlyArrayNonEmpty(found)) return yield* Effect.die(new Error("the ledger has no row"))
+    const now = Number(found[0].now)
+    const rows = found.flatMap(({ boot, id, until }): ReadonlyArray<LeaseColumns> =>
+      boot === null || id === null || until === null ? [] : [{ boot, id, until }]
+    )
     const running = new Set(
       rows.filter(({ boot, until }) => boot === backend.boot && Number(until) > now).map(({ id }) => id)
     )
     let held = yield* Ref.get(current)
     const row = rows.find(({ id }) => id === held.id)
-    const isNew = row === undefined && (yield* Ref.get(seen)).wall === -Infinity
+    const isNew = row === undefined && (yield* Ref.get(seen)) === undefined
     if (!isNew && (!running.has(held.id) || !(yield* held.isHeld))) {
       yield* Scope.close(held.scope, Exit.void)
       held = yield* hold
       yield* Ref.set(current, held)
     }
+    // What is written now may be undone with the rest of the transaction.
+    yield* note(clocks, row?.id === held.id ? row : undefined, now)
     if (row?.id !== held.id || Number(row.until) - now < (2 * lasts) / 3) yield* write(held.id, now + lasts)
-    yield* Ref.set(seen, clocks)
     running.add(held.id)
-    return { mine: held.id, running }
+    return { time: Number(found[0].time), sequence: Number(found[0].sequence), mine: held.id, running }
   })
 
   /** Whether the lease stands: nobody else goes on with what was begun under it. */
   const stands = Effect.gen(function*() {
     const { id, isHeld } = yield* Ref.get(current)
+    if (!(yield* isHeld)) return false
     const clocks = yield* readClocks
     const last = yield* Ref.get(seen)
-    if (clocks.monotonic - last.monotonic < freshMillis && clocks.wall - last.wall < freshMillis) return true
+    if (
+      last !== undefined && clocks.monotonic - last.monotonic < last.millis && clocks.wall - last.wall < last.millis
+    ) return true
     const now = yield* backend.now
     const [row] = yield* sql<LeaseColumns>`SELECT id, until, boot FROM effect_mpp_lease WHERE id = ${id}`
-    if (row === undefined || row.boot !== backend.boot || Number(row.until) <= now || !(yield* isHeld)) return false
-    yield* Ref.set(seen, clocks)
+    if (row === undefined || row.boot !== backend.boot || Number(row.until) <= now) return false
+    yield* note(clocks, row, now)
     return true
   })
 

@@ -13,16 +13,20 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import type { MigrationError } from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import * as Ledger from "../Ledger.ts"
 import type { Authorization, Draft, Purchase, SessionRecord } from "../ledger/Model.ts"
 import { type BudgetExceeded, LedgerUnavailable } from "../PaymentError.ts"
 import type { Backend } from "./Backend.ts"
 import * as Commit from "./Commit.ts"
+import * as ForeignSql from "./ForeignSql.ts"
+import * as Generation from "./Generation.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as Lease from "./Lease.ts"
 import * as LedgerFile from "./LedgerFile.ts"
+import { OlderBuckets } from "./OlderBuckets.ts"
 import * as PostgresBackend from "./PostgresBackend.ts"
 import * as Reads from "./Reads.ts"
 import * as SqliteBackend from "./SqliteBackend.ts"
@@ -42,21 +46,41 @@ export interface Options {
 
 const unavailable = (operation: string, detail: string) => new LedgerUnavailable({ operation, detail })
 
+/** Processes that begin at the same time make the tables one after the other. */
+const whileOthersBegin = Schedule.upTo(Schedule.jittered(Schedule.spaced("20 millis")), { duration: "5 seconds" })
+
+const isInTheWay = (backend: Backend, error: SqlError | MigrationError): boolean =>
+  error._tag === "SqlError"
+    ? backend.isBusy(error)
+    : error.kind === "Locked" || (isSqlError(error.cause) && backend.isBusy(error.cause))
+
 /** A ledger over a database, of which this process has one part and others may have theirs. */
 const make = Effect.fnUntraced(function*(backend: Backend, options: Options) {
+  // The layer may be built within a transaction of the program.
   yield* Tables.migrate.pipe(
     Effect.provideService(SqlClient.SqlClient, backend.sql),
+    backend.outside,
+    Effect.retry({ while: (error) => isInTheWay(backend, error), schedule: whileOthersBegin }),
     Effect.mapError((error) =>
       unavailable("open", error._tag === "SqlError" ? backend.explain(error) : "the tables could not be made")
     )
   )
   const opening = Effect.mapError((error: SqlError) => unavailable("open", backend.explain(error)))
+  const copied = yield* opening(Generation.recognise(backend))
+  if (Option.isSome(copied)) {
+    const { generation, id } = copied.value
+    yield* Effect.logWarning(
+      `The ledger ${id} was copied or restored (generation ${generation}): what was signed elsewhere since is not known to it. ` +
+        "Nothing new is signed on a chain before the ledger was compared with it"
+    )
+  }
   const lasts = options.lease === undefined ? Lease.leaseMillis : Duration.toMillis(options.lease)
   const lease = yield* opening(Lease.make(backend, lasts))
-  const reads = Reads.make(backend)
-  const steps = SqlSteps.make(backend)
+  const older = new OlderBuckets()
+  const reads = { ...Reads.make(backend, older), ...ForeignSql.reads(backend.sql) }
+  const steps = { ...SqlSteps.make(backend), ...ForeignSql.steps(backend.sql) }
   const submit = yield* GroupCommit.make(
-    Commit.make(backend, lease.renewed),
+    Commit.make(backend, lease.renewed, older),
     options.maxBatch ?? GroupCommit.maxBatch
   )
 
@@ -75,11 +99,14 @@ const make = Effect.fnUntraced(function*(backend: Backend, options: Options) {
     )
 
   yield* write(steps.renew)
+  // Whoever worked on the original does not work on this one.
+  if (Option.isSome(copied)) yield* write(steps.orphans)
   yield* Effect.addFinalizer(() => Effect.ignore(write(steps.leave)))
   yield* Effect.forkScoped(Effect.repeat(Effect.ignore(write(steps.renew)), Schedule.spaced(lasts / 3)))
 
   return Ledger.Ledger.of({
     durable: true,
+    about: read("about", reads.about),
     authorize: (draft: Draft) => write<void, BudgetExceeded>(steps.authorize(draft)),
     holding: Effect.fnUntraced(function*(id: string) {
       const stands = yield* read("holding", lease.stands)
@@ -112,7 +139,13 @@ const make = Effect.fnUntraced(function*(backend: Backend, options: Options) {
     authorization: (id) => read("authorization", reads.authorization(id)),
     unsettled: read("unsettled", reads.unsettled),
     unproven: (page) => read("unproven", reads.unproven(page)),
-    purchases: (query) => read("purchases", reads.purchases(query)),
+    purchases: (query) => read("purchases", Effect.flatMap(lease.mine, (mine) => reads.purchases(query, mine))),
+    foreign: (entry) => write<boolean>(steps.foreign(entry)),
+    foreigns: (query) => read("foreigns", reads.foreigns(query)),
+    recalled: (reference) => write<boolean>(steps.recalled(reference)),
+    marked: (marks) => marks.length === 0 ? Effect.succeed([]) : read("marked", reads.marked(marks)),
+    watermark: (account) => read("watermark", reads.watermark(account)),
+    compared: (account, watermark) => write<void>(steps.compared(account, watermark)),
     standing: (counter, windowMillis) => read("standing", reads.standing(counter, windowMillis)),
     conduct: (origin, windowMillis) => read("conduct", reads.conduct(origin, windowMillis))
   })
@@ -126,6 +159,9 @@ const make = Effect.fnUntraced(function*(backend: Backend, options: Options) {
  * The ledger opens the file for itself, whatever other databases the program has. The file is for its owner alone (0600, in a
  * directory that is 0700). Fails with `LedgerUnavailable` if that cannot be, if the file system is not a local one, or if the
  * file is no ledger.
+ *
+ * A step waits for the lock of another process for ten seconds, and then fails with `LedgerUnavailable`; so it does when the
+ * disk is full, or when the file was deleted or replaced under the process, which must then begin anew.
  *
  * **Example** (An agent that does not forget)
  *
@@ -150,8 +186,14 @@ export const layerSqlite = (
 const makeSqlite = Effect.fnUntraced(function*(
   options: Options & LedgerFile.Options & { readonly filename: string }
 ): Effect.fn.Return<Ledger.Ledger["Service"], LedgerUnavailable, Scope.Scope> {
-  const { filename } = yield* LedgerFile.prepare(options.filename, options)
-  const backend = yield* SqliteBackend.make(filename)
+  const file = yield* LedgerFile.prepare(options.filename, options)
+  if (file.volatile) {
+    yield* Effect.logWarning(
+      `The ledger ${file.filename} is in memory: a machine that starts again has forgotten what was signed, and a payment may ` +
+        "then be made twice. Keep it on a disk"
+    )
+  }
+  const backend = yield* SqliteBackend.make(file)
   return yield* make(backend, options)
 })
 
@@ -163,6 +205,15 @@ const makeSqlite = Effect.fnUntraced(function*(
  *
  * `synchronous_commit` must not be `off` or `local`: the layer fails with `LedgerUnavailable` if it is. A replica that takes
  * over after a failure must have been replicated to synchronously, or what was signed last is forgotten.
+ *
+ * The client needs two connections for the ledger (`maxConnections`): one holds the lease for as long as the layer lives, the
+ * other one is for steps. For each transaction of the program within which it pays one more is needed at the same time, or the
+ * payment fails with `LedgerUnavailable` after twenty seconds; a client for the ledger alone, with five, is never in the
+ * program's way. A pooler between the program and the database must not share connections out by transaction: the lease is
+ * guarded by a lock of its connection.
+ *
+ * A step waits for those of other processes for five seconds. A process that stands still in the middle of one is thrown out
+ * by the database after ten.
  *
  * @category layers
  * @since 0.1.0

@@ -8,12 +8,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Fragment } from "effect/sql/Statement"
 import { Books, type Counter, emptyCounter, emptyOrigin, type Figures, type Origin } from "../ledger/Books.ts"
-import type { Authorization } from "../ledger/Model.ts"
+import type { About, Authorization } from "../ledger/Model.ts"
 import type * as Query from "../ledger/Query.ts"
 import * as Transition from "../ledger/Transition.ts"
 import type { Backend } from "./Backend.ts"
 import * as Codec from "./Codec.ts"
-import { among } from "./Fetch.ts"
+import { among, counters } from "./Fetch.ts"
+import type { OlderBuckets } from "./OlderBuckets.ts"
 
 /** Figures of one name, to be read. */
 const only = <A>(known: A | undefined, empty: () => A): Figures<A> => ({
@@ -34,7 +35,7 @@ const limited = (limit: number | undefined) => limit ?? Number.MAX_SAFE_INTEGER
  * @category constructors
  * @since 0.1.0
  */
-export const make = ({ boot, now: leaseTime, sql }: Backend) => {
+export const make = ({ boot, now: leaseTime, sql }: Backend, older: OlderBuckets) => {
   const one = <A, Row extends object>(found: ReadonlyArray<Row>, read: (row: Row) => { readonly value: A }) =>
     Option.map(Option.fromUndefinedOr(found[0]), (row) => read(row).value)
 
@@ -60,6 +61,17 @@ export const make = ({ boot, now: leaseTime, sql }: Backend) => {
   })
 
   return {
+    about: Effect.map(
+      sql<{ id: string; generation: number | string | bigint; time: number | string | bigint }>`
+        SELECT id, generation, time FROM effect_mpp_ledger WHERE one = 1`,
+      ([row]): About => ({
+        id: row?.id ?? "",
+        generation: Number(row?.generation ?? 1),
+        durable: true,
+        authorizedAt: Number(row?.time ?? 0)
+      })
+    ),
+
     authorization: (id: string) =>
       Effect.map(
         sql<Codec.AuthorizationColumns>`
@@ -80,13 +92,16 @@ export const make = ({ boot, now: leaseTime, sql }: Backend) => {
           WHERE ${
           all([
             ...(query.state === undefined ? [] : [among(sql, "state", query.state)]),
-            ...(query.origin === undefined ? [] : [sql`origin = ${query.origin}`])
+            ...(query.origin === undefined ? [] : [sql`origin = ${query.origin}`]),
+            ...(query.after === undefined
+              ? []
+              : [sql`seq < (SELECT s.seq FROM effect_mpp_session s WHERE s.id = ${query.after})`])
           ])
         } ORDER BY seq DESC LIMIT ${limited(query.limit)}`,
         (found) => found.map((row) => Codec.session(row).value)
       ),
 
-    purchases: Effect.fnUntraced(function*(query: Query.Purchases) {
+    purchases: Effect.fnUntraced(function*(query: Query.Purchases, mine: string) {
       const paying = (condition: Fragment) =>
         sql`EXISTS (SELECT 1 FROM effect_mpp_authorization a WHERE a.purchase = effect_mpp_purchase.id AND ${condition})`
       const conditions: ReadonlyArray<Fragment> = [
@@ -98,6 +113,7 @@ export const make = ({ boot, now: leaseTime, sql }: Backend) => {
         ...(query.rail === undefined ? [] : [paying(sql`a.rail = ${query.rail}`)]),
         ...(query.since === undefined ? [] : [sql`created_at >= ${query.since}`]),
         ...(query.until === undefined ? [] : [sql`created_at < ${query.until}`]),
+        ...(query.mine === true ? [sql`lease = ${mine}`] : []),
         ...(query.after === undefined
           ? []
           : [sql`seq < (SELECT p.seq FROM effect_mpp_purchase p WHERE p.id = ${query.after})`])
@@ -155,11 +171,8 @@ export const make = ({ boot, now: leaseTime, sql }: Backend) => {
     }),
 
     standing: Effect.fnUntraced(function*(counter: string, windowMillis: number) {
-      const [row] = yield* sql<Codec.CounterColumns & { readonly time: number }>`
-        SELECT l.time, c.name, c.exposed, c.spent, c.count
-        FROM effect_mpp_ledger l LEFT JOIN effect_mpp_counter c ON c.name = ${counter} WHERE l.one = 1`
-      const known = row === undefined || row.name === null ? undefined : Codec.counter(row)
-      return booksOf(yield* time(row), known).standing(counter, windowMillis)
+      const [known] = yield* counters(sql, older, new Set([counter]))
+      return booksOf(yield* time(known), known?.counter).standing(counter, windowMillis)
     }),
 
     conduct: Effect.fnUntraced(function*(origin: string, windowMillis: number) {

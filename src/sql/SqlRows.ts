@@ -9,6 +9,7 @@ import type { Authorization, Purchase, SessionRecord } from "../ledger/Model.ts"
 import type { AuthorizationRow, PurchaseRow, Rows, SessionRow } from "../ledger/Rows.ts"
 import * as Transition from "../ledger/Transition.ts"
 import type { Sequenced } from "./Codec.ts"
+import type { Kept, OlderBuckets } from "./OlderBuckets.ts"
 
 /** Rows of one kind by their name: those that are there, those that are not, and those that were changed. */
 class Cache<A> {
@@ -61,6 +62,7 @@ export interface Writer {
   readonly isAlive: (lease: string) => boolean
   /** The place of the last row that was made. */
   readonly sequence: number
+  readonly older: OlderBuckets
 }
 
 /**
@@ -71,6 +73,7 @@ export class SqlRows implements Rows {
   readonly lease: string
   readonly isAlive: (lease: string) => boolean
   sequence: number
+  readonly older: OlderBuckets
 
   readonly purchases = new Cache<PurchaseRow & Sequenced>("a purchase")
   readonly authorizations = new Cache<AuthorizationRow & Sequenced>("an authorisation")
@@ -78,6 +81,8 @@ export class SqlRows implements Rows {
   readonly counters = new CachedFigures<Counter>("a counter", emptyCounter)
   readonly origins = new CachedFigures<Origin>("an origin", emptyOrigin)
   readonly books = new Books(this.counters, this.origins)
+  /** The older buckets of the counters that were fetched, as the table has them. */
+  readonly keptOlder = new Map<string, Kept>()
 
   /** Which authorisations belong to a purchase, and which open draws to a session, where that was fetched. */
   readonly paying = new Map<string, Set<string>>()
@@ -85,7 +90,8 @@ export class SqlRows implements Rows {
   /** The purchases of a key that may be resumed, as far as they were fetched. */
   readonly resumable = new Map<string, Set<string>>()
 
-  constructor({ isAlive, lease, sequence }: Writer) {
+  constructor({ isAlive, lease, older, sequence }: Writer) {
+    this.older = older
     this.lease = lease
     this.isAlive = isAlive
     this.sequence = sequence

@@ -70,7 +70,9 @@ export const make = (backend: Backend) => {
     const found = new Set<string>()
     for (const lease of new Set(leases)) {
       if (lease === rows.lease) continue
-      if (running.has(lease) && (yield* backend.isHeld(lease))) continue
+      // Asked for all of them: what a dead process has left of its lock is removed by that.
+      const isHeld = yield* backend.isHeld(lease)
+      if (running.has(lease) && isHeld) continue
       running.delete(lease)
       found.add(lease)
     }

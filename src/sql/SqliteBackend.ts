@@ -8,25 +8,37 @@ import * as Effect from "effect/Effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { statSync } from "node:fs"
 import { LedgerUnavailable } from "../PaymentError.ts"
 import type { Backend } from "./Backend.ts"
+import type { LedgerFile } from "./LedgerFile.ts"
 import * as MachineClock from "./MachineClock.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
+import { refused } from "./SqliteFailure.ts"
 import * as SqliteLocks from "./SqliteLocks.ts"
 
-/** How long the lock of another process is waited for. */
-const patience = Duration.seconds(5)
+/** How long the lock of another process is waited for: whoever comes first gets it, and that may be others for a while. */
+const patience = Duration.seconds(10)
+
+/** And if it was waited for in vain: who gives up says so more than once, and nobody should wait for all of that. */
+const impatience = Duration.millis(500)
 
 /** Others need a moment; who asks all the time keeps them from it, and this process from everything else. */
 const soon = Schedule.jittered(Schedule.spaced("3 millis"))
+
+const gone = refused(
+  "the file was deleted or replaced while this process had it open; start it again once the right one is in its place",
+  "execute"
+)
 
 /**
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
-  filename: string
+  { filename, identity }: Pick<LedgerFile, "filename" | "identity">
 ): Effect.fn.Return<Backend, LedgerUnavailable, Scope.Scope> {
   const opened = <A, R>(effect: Effect.Effect<A, SqlError, R>) =>
     Effect.mapError(
@@ -44,25 +56,59 @@ export const make = Effect.fnUntraced(function*(
   const synchronous = (durable: boolean) =>
     Effect.suspend(() => {
       if (durable === isFull) return Effect.void
-      isFull = durable
-      return Effect.asVoid(sql.unsafe(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`))
+      return Effect.map(sql.unsafe(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`), () => {
+        isFull = durable
+      })
     })
+
+  /** Others open the file by its name: what is written into one that has lost its name is seen by nobody. */
+  const isThere = () => {
+    try {
+      const { dev, ino } = statSync(filename, { bigint: true })
+      return `${dev}:${ino}` === identity
+    } catch {
+      return false
+    }
+  }
+  const there = Effect.suspend(() => isThere() ? Effect.void : Effect.fail(gone))
+
+  let inVain = false
+  const waiting = (duration: Duration.Duration) => ({
+    while: (error: unknown) => isSqlError(error) && NodeSqlite.isBusy(error),
+    schedule: Schedule.upTo(soon, { duration })
+  })
+  const patiently = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() =>
+      Effect.tapError(
+        Effect.retry(effect, waiting(inVain ? impatience : patience)),
+        (error) =>
+          Effect.sync(() => {
+            inVain = isSqlError(error) && NodeSqlite.isBusy(error)
+          })
+      )
+    )
 
   return {
     sql,
+    identity: identity.replace(/^.*:/, ""),
     transaction: (durable, effect) =>
-      Effect.andThen(synchronous(durable), sql.withTransaction(effect)).pipe(
-        Effect.retry({
-          while: (error) => isSqlError(error) && NodeSqlite.isBusy(error),
-          schedule: Schedule.upTo(soon, { duration: patience })
-        })
+      Effect.andThen(synchronous(durable), sql.withTransaction(Effect.andThen(there, effect))).pipe(
+        // The program may have asked for transactions of another kind.
+        Effect.provideService(BeginTransaction, undefined),
+        patiently,
+        Effect.tap(() =>
+          Effect.sync(() => {
+            inVain = false
+          })
+        )
       ),
-    outside: (effect) => effect,
+    outside: (effect) => patiently(Effect.andThen(there, effect)),
     now: clock.now,
+    nowInStatement: Effect.map(clock.now, (now) => sql`${now}`),
     boot: clock.boot,
-    hold: locks.hold,
+    hold: (lease) => Effect.map(locks.hold(lease), Effect.map((isHeld) => isHeld && isThere())),
     isHeld: locks.isHeld,
     isBusy: NodeSqlite.isBusy,
-    explain: NodeSqlite.explain
+    explain: (error) => error === gone ? error.message : NodeSqlite.explain(error)
   }
 })

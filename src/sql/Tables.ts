@@ -63,6 +63,7 @@ const first = [
     state TEXT NOT NULL,
     lease TEXT NOT NULL,
     unproven INTEGER NOT NULL,
+    mark TEXT,
     spent TEXT NOT NULL,
     record TEXT NOT NULL
   )`,
@@ -75,6 +76,7 @@ const first = [
   `CREATE INDEX effect_mpp_authorization_lease ON effect_mpp_authorization (lease)
     WHERE state = 'signed'`,
   "CREATE INDEX effect_mpp_authorization_unproven ON effect_mpp_authorization (id) WHERE unproven = 1",
+  "CREATE INDEX effect_mpp_authorization_mark ON effect_mpp_authorization (mark) WHERE mark IS NOT NULL",
   `CREATE TABLE effect_mpp_session (
     id TEXT PRIMARY KEY,
     seq BIGINT NOT NULL,
@@ -89,6 +91,14 @@ const first = [
     name TEXT PRIMARY KEY,
     exposed TEXT NOT NULL,
     spent TEXT NOT NULL,
+    count TEXT NOT NULL,
+    older TEXT NOT NULL
+  )`,
+  // What counters have counted that is not recent, apart because it changes seldom.
+  `CREATE TABLE effect_mpp_counter_older (
+    name TEXT PRIMARY KEY,
+    version TEXT NOT NULL,
+    spent TEXT NOT NULL,
     count TEXT NOT NULL
   )`,
   `CREATE TABLE effect_mpp_origin (
@@ -96,6 +106,18 @@ const first = [
     hanging TEXT NOT NULL,
     abandoned TEXT NOT NULL,
     refused TEXT NOT NULL
+  )`,
+  // Money that moved and is not known here, and how far each account was looked through for it.
+  `CREATE TABLE effect_mpp_foreign (
+    reference TEXT PRIMARY KEY,
+    noted_at BIGINT NOT NULL,
+    maybe_forgotten INTEGER NOT NULL,
+    record TEXT NOT NULL
+  )`,
+  `CREATE TABLE effect_mpp_watermark (
+    account TEXT PRIMARY KEY,
+    block TEXT NOT NULL,
+    generation BIGINT NOT NULL
   )`
 ]
 

@@ -134,6 +134,8 @@ export interface Options {
   readonly budget?: Budget.Plan
   readonly policy?: Policy.Options
   readonly agentId?: string
+  /** Where it is written down. Default: memory. */
+  readonly ledger?: Layer.Layer<Ledger.Ledger>
 }
 
 /** For how long an authorisation of the fake rail can be taken. */
@@ -380,7 +382,7 @@ const assemble = <E, R>(
         Agent.layer({
           budget: options.budget ?? Budget.research,
           rails: Rails.layerAdd(fakeRail(world)),
-          ledger: Ledger.layerMemory({ quiet: true }),
+          ledger: options.ledger ?? Ledger.layerMemory({ quiet: true }),
           policy: { networks: [asset.network], ...options.policy },
           assets: [asset],
           sweep: false,

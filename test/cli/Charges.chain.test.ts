@@ -3,6 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { TestConsole } from "effect/testing"
+import { join } from "node:path"
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts"
 import * as Agents from "../../src/cli/Agents.ts"
 import * as Environment from "../../src/cli/Environment.ts"
@@ -10,6 +11,7 @@ import * as Evm from "../../src/testing/chain/Evm.ts"
 import * as Tempo from "../../src/testing/chain/Tempo.ts"
 import { chains } from "../interop/mppxPayer.ts"
 import * as Shops from "../interop/official/mppxShops.ts"
+import { directory } from "../sql/temporary.ts"
 import { json, mpp } from "./harness.ts"
 
 /** Runs the command with a wallet that nobody has used before, which holds a dollar on either chain if nothing else. */
@@ -23,6 +25,7 @@ const run = Effect.fnUntraced(
     if (funds > 0n) yield* tempo.fund(payer, funds)
     yield* evm.mint(payer, 1_000_000n)
     const settings = Environment.layer({
+      MPP_LEDGER: join(yield* directory, "ledger.sqlite"),
       MPP_PRIVATE_KEY: key,
       [`MPP_RPC_${tempo.chainId}`]: tempo.rpcUrl,
       [`MPP_RPC_${evm.chainId}`]: evm.rpcUrl,

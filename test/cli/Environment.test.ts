@@ -6,11 +6,17 @@ describe("Environment", () => {
     const environment: { [name: string]: string | undefined } = {
       MPP_PRIVATE_KEY: "key",
       TEMPO_CREDENTIAL: "credential",
+      MPP_LEDGER: "postgres://user:password@db/ledger",
       PATH: "/bin"
     }
     const taken = Environment.take(environment)
     assert.deepStrictEqual(environment, { PATH: "/bin" })
-    assert.deepStrictEqual(taken, { MPP_PRIVATE_KEY: "key", TEMPO_CREDENTIAL: "credential", PATH: "/bin" })
+    assert.deepStrictEqual(taken, {
+      MPP_PRIVATE_KEY: "key",
+      TEMPO_CREDENTIAL: "credential",
+      MPP_LEDGER: "postgres://user:password@db/ledger",
+      PATH: "/bin"
+    })
   })
 
   it("takes a variable that is set to nothing for one that is not set", () => {

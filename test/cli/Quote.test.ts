@@ -240,7 +240,7 @@ describe("mpp budget", () => {
       const live = yield* same(AgentTest.layer({ merchant, budget: plan }))
       const ran = yield* mpp(live, ["budget"])
       assert.match(ran.stdout, /^The agent default may spend \$0\.25 in any 15m\.\n/)
-      assert.match(ran.stdout, /count +default +15m +25 +0 +0 +25\n/)
+      assert.match(ran.stdout, /count +default +15m +25 +0 +0 +25  \[\.{24}\]\n/)
       assert.include(ran.stdout, "kept in memory")
       const document = json(yield* mpp(live, ["budget", "--json"]))
       assert.deepStrictEqual([document.durable, document.plan.limit, document.plan.windowSeconds], [false, "0.25", 900])

@@ -1,6 +1,9 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Agents from "../../src/cli/Agents.ts"
 import { json, mpp } from "./harness.ts"
 
@@ -22,8 +25,12 @@ const settings: ReadonlyArray<readonly [name: string, value: string, others?: { 
   ["MPP_SESSION_ORIGINS", "hunter2", { TEMPO_CREDENTIAL: credential }],
   ["MPP_SESSION_ORIGINS", "https://a.example/hunter2", { TEMPO_CREDENTIAL: credential }],
   ["MPP_SESSION_ENDPOINT", "http://hunter2.example/session", { TEMPO_CREDENTIAL: credential }],
-  ["MPP_LEDGER", "/home/hunter2/ledger.db"]
+  ["MPP_LEDGER", "mysql://hunter2@db.example/ledger"]
 ]
+
+/** For ledgers that end with the tests. */
+const home = mkdtempSync(join(tmpdir(), "mpp-settings-"))
+afterAll(() => rmSync(home, { recursive: true, force: true }))
 
 describe("a setting that cannot be used", () => {
   for (const [name, value, others = {}] of settings) {
@@ -42,7 +49,7 @@ describe("a setting that cannot be used", () => {
           assert.notInclude(stdout + stderr, value)
         }
       }).pipe(
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { ...others, [name]: value } })))
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { HOME: home, ...others, [name]: value } })))
       ))
   }
 
@@ -53,6 +60,7 @@ describe("a setting that cannot be used", () => {
     }).pipe(
       Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({
         env: {
+          HOME: home,
           MPP_PRIVATE_KEY: ` ${"11".repeat(32)}\n`,
           MPP_RPC_8453: "https://rpc.example/key, http://127.0.0.1:8545",
           MPP_RPC_84532: "http://node.example",

@@ -1,6 +1,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
@@ -20,11 +21,12 @@ export interface Ran {
 const whole = (chunks: ReadonlyArray<string | Uint8Array>) =>
   Buffer.concat(chunks.map((chunk) => typeof chunk === "string" ? Buffer.from(chunk) : Buffer.from(chunk)))
 
-/** Runs the command in this process, with the agents that are given. */
+/** Runs the command in this process, with the agents that are given; it is interrupted when `meanwhile` has ended. */
 export const mpp = Effect.fnUntraced(function*(
   agents: Agents,
   args: ReadonlyArray<string>,
-  stdin: ReadonlyArray<Uint8Array> = []
+  stdin: ReadonlyArray<Uint8Array> = [],
+  meanwhile: Effect.Effect<void> | undefined = undefined
 ) {
   const out: Array<string | Uint8Array> = []
   const err: Array<string | Uint8Array> = []
@@ -35,10 +37,13 @@ export const mpp = Effect.fnUntraced(function*(
     stderr: () => collect(err),
     stdin: Stream.fromIterable(stdin)
   })
-  const exit = yield* Cli.run(agents)(args).pipe(
-    Effect.provide(Layer.provideMerge(stdio, NodeServices.layer)),
-    Effect.exit
-  )
+  const run = Effect.provide(Cli.run(agents)(args), Layer.provideMerge(stdio, NodeServices.layer))
+  const exit = meanwhile === undefined ? yield* Effect.exit(run) : yield* Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(run)
+    yield* meanwhile
+    yield* Fiber.interrupt(fiber)
+    return yield* Fiber.await(fiber)
+  })
   const defect = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Die") : undefined
   if (defect !== undefined) return yield* Effect.die(defect.defect)
   const console = yield* TestConsole.logLines

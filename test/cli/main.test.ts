@@ -1,74 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
-import { resolve } from "node:path"
-
-const executable = resolve(import.meta.dirname, "../../src/cli/main.ts")
-
-/** Of a public test mnemonic: nobody keeps anything there. */
-const key = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
-
-const token = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
-
-/** A wallet that may pay on a chain of this machine, and nothing else of the environment of whoever runs the tests. */
-const wallet = {
-  MPP_PRIVATE_KEY: key,
-  MPP_NETWORKS: "eip155:31337",
-  MPP_ASSETS: `eip155:31337/${token}:USDC:6:USD Coin:2`
-}
-
-const demand = {
-  x402Version: 2,
-  accepts: [{
-    scheme: "exact",
-    network: "eip155:31337",
-    amount: "10000",
-    asset: token,
-    payTo: "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
-    maxTimeoutSeconds: 60,
-    extra: { name: "USD Coin", version: "2" }
-  }]
-}
-
-/** A server of this machine, for as long as the test takes. */
-const serve = (handle: (request: IncomingMessage, response: ServerResponse, url: string) => void) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.callback<Server>((resume) => {
-        const server = createServer((request, response) => handle(request, response, urlOf(server)))
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) =>
-        Effect.sync(() => {
-          server.close()
-          server.closeAllConnections()
-        })
-    ),
-    urlOf
-  )
-
-const urlOf = (server: Server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-
-const base64 = (json: unknown) => Buffer.from(JSON.stringify(json)).toString("base64")
-
-/** A merchant on this machine: `/paid` delivers, `/hang` takes the credential and says nothing more. */
-const merchant = Effect.gen(function*() {
-  const credentials: Array<string> = []
-  const url = yield* serve((request, response) => {
-    const credential = request.headers["payment-signature"]
-    if (credential === undefined) {
-      response.writeHead(402, { "payment-required": base64(demand) }).end()
-      return
-    }
-    credentials.push(String(credential))
-    if (request.url !== "/paid") return
-    const receipt = { success: true, transaction: "0xabc", network: "eip155:31337" }
-    response.writeHead(200, { "payment-response": base64(receipt) }).end("bought\u0000\n")
-  })
-  return { url, credentials }
-})
+import { base64, key, merchant, mpp, serve, wallet } from "./executable.ts"
 
 /** A merchant that sells by session, and the endpoint that opens them. */
 const sessionMerchant = Effect.gen(function*() {
@@ -109,35 +41,6 @@ const sessionMerchant = Effect.gen(function*() {
   return { url, calls }
 })
 
-interface Ended {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs the executable; with `until`, sends it SIGINT when that has come to be. */
-const mpp = (args: ReadonlyArray<string>, env: Record<string, string>, until?: () => boolean) =>
-  Effect.callback<Ended>((resume) => {
-    const child = spawn(process.execPath, [executable, ...args], { env, stdio: ["ignore", "pipe", "pipe"] })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.on("data", (chunk) => stdout += chunk)
-    child.stderr.on("data", (chunk) => stderr += chunk)
-    const timer = setInterval(() => {
-      if (until?.() !== true) return
-      clearInterval(timer)
-      child.kill("SIGINT")
-    }, 10)
-    child.on("close", (status) => {
-      clearInterval(timer)
-      resume(Effect.succeed({ status, stdout, stderr }))
-    })
-    return Effect.sync(() => {
-      clearInterval(timer)
-      child.kill("SIGKILL")
-    })
-  })
-
 describe("the executable", () => {
   it.live("tells its version", () =>
     Effect.gen(function*() {
@@ -156,13 +59,12 @@ describe("the executable", () => {
       assert.deepStrictEqual(credentials, [])
     }))
 
-  it.live("pays, prints the bytes, and warns once that its ledger is in memory", () =>
+  it.live("pays, prints the bytes, and says what it paid", () =>
     Effect.gen(function*() {
       const { url } = yield* merchant
       const ran = yield* mpp(["fetch", `${url}/paid`], wallet)
       assert.deepStrictEqual([ran.status, ran.stdout], [0, "bought\u0000\n"], ran.stderr)
-      const [warning, paid, ...rest] = ran.stderr.trimEnd().split("\n")
-      assert.match(warning!, /^mpp: warning: this version keeps its ledger in memory/)
+      const [paid, ...rest] = ran.stderr.trimEnd().split("\n")
       assert.match(
         paid!,
         /^mpp: paid 0\.01 USDC \(10000 units on eip155:31337\) to 0x\S+ over x402\/exact: settled, delivered/
@@ -245,11 +147,4 @@ describe("the executable", () => {
         }
       }
     }), 60_000)
-
-  it.live("does not pretend to keep a ledger on disk", () =>
-    Effect.gen(function*() {
-      const ran = yield* mpp(["budget"], { MPP_LEDGER: "/tmp/ledger.db" })
-      assert.deepStrictEqual([ran.status, ran.stdout], [2, ""])
-      assert.match(ran.stderr, /^mpp: MPP_LEDGER is set, and this version keeps its ledger in memory only\./)
-    }))
 })

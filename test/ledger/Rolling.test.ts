@@ -84,6 +84,35 @@ describe("Rolling", () => {
     { arbitrary: { runs: 1_000 } }
   )
 
+  it.prop(
+    "counts what became known late as if it had been counted in time, to the length of a bucket",
+    { steps: Schema.Array(Step), late: Schema.Array(Step) },
+    ({ late, steps }) => {
+      const series = new Rolling()
+      let now = 0
+      const counted: Array<{ readonly at: number; readonly amount: bigint }> = []
+      for (const [index, step] of steps.entries()) {
+        now += step.wait
+        series.add(now, BigInt(step.amount))
+        counted.push({ at: now, amount: BigInt(step.amount) })
+        const it = late[index]
+        if (it === undefined) continue
+        const at = Math.max(0, now - it.wait)
+        series.insert(at, BigInt(it.amount))
+        counted.push({ at, amount: BigInt(it.amount) })
+      }
+      assert.strictEqual(series.within(now, Number.MAX_SAFE_INTEGER), sum(counted))
+      for (const windowMillis of [60_000, 3_600_000, 86_400_000]) {
+        const found = series.within(now, windowMillis)
+        const since = (millis: number) => sum(counted.filter(({ at }) => at > now - millis))
+        assert.isTrue(found >= since(windowMillis), `${found} < ${since(windowMillis)}`)
+        assert.isTrue(found <= since(windowMillis + windowMillis / 30 + 4_000), `${found} > what can be`)
+      }
+      assert.strictEqual(Rolling.decode(series.encode())?.within(now, Number.MAX_SAFE_INTEGER), sum(counted))
+    },
+    { arbitrary: { runs: 500 } }
+  )
+
   it("grows with the logarithm of time", () => {
     const series = new Rolling()
     for (let second = 0; second < 50_000; second++) series.add(second * 1_000, 1n)

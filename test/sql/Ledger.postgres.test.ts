@@ -8,9 +8,9 @@ import * as Postgres from "./postgres.ts"
 const database = ManagedRuntime.make(Layer.provideMerge(Postgres.layerClient(), Postgres.layer))
 afterAll(() => database.dispose())
 
-const tables = ["lease", "purchase", "authorization", "session", "counter", "origin"].map((name) =>
-  `effect_mpp_${name}`
-)
+const tables = ["lease", "purchase", "authorization", "session", "counter", "origin", "foreign", "watermark"].map((
+  name
+) => `effect_mpp_${name}`)
 
 const emptied = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient

@@ -20,4 +20,6 @@ export const layerSqlite = Layer.unwrap(
 ).pipe(Layer.orDie, Layer.fresh)
 
 /** The ledger that the hostile suites run with: `MPP_TEST_LEDGER=sqlite` lets them run with a durable one. */
-export const ledgerOfTests = process.env.MPP_TEST_LEDGER === "sqlite" ? layerSqlite : Ledger.layerMemory({ quiet: true })
+export const ledgerOfTests = process.env.MPP_TEST_LEDGER === "sqlite"
+  ? layerSqlite
+  : Ledger.layerMemory({ quiet: true })

@@ -179,7 +179,7 @@ export const command = (agents: Agents) =>
       Flag.withDescription("Say what would be paid, and pay nothing"),
       Flag.withDefault(false)
     )
-  }, (input) => Report.withAgent(run(input), agents({ pays: !input.dryRun }))).pipe(
+  }, (input) => Report.withAgent(run(input), agents())).pipe(
     Command.withDescription("Ask for a URL, and pay for it if that is demanded and allowed"),
     Command.withExamples([
       { command: "mpp fetch https://api.example.com/data --max 0.01", description: "Pay at most a cent" },

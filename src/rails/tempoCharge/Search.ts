@@ -44,8 +44,13 @@ export const topics = {
 /** Most nodes answer for at least this many blocks at once. */
 const blocksPerSearch = 1_000n
 
-/** Where fees go, on every Tempo chain. */
-const feeManager: Hex = "0xfeec000000000000000000000000000000000000"
+/**
+ * Where fees go, on every Tempo chain.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const feeManager: Hex = "0xfeec000000000000000000000000000000000000"
 
 /** A payment is valid for minutes. A chain that makes more blocks than these in that time is not searched to its end. */
 const maxSearches = 16

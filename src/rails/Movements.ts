@@ -1,0 +1,130 @@
+/**
+ * Looks through a chain for the payments that have left an account.
+ *
+ * It goes from block to block in pages, at most so many in one go, and takes whatever a node says for no more than logs of the
+ * form that it asked for. With several nodes it looks as far as all of them show, and finds what any of them does.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { Hex } from "viem"
+import type * as Chain from "../Chain.ts"
+import type { ChainError } from "../PaymentError.ts"
+
+/**
+ * Logs of payments.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Question {
+  readonly token: Hex
+  /** All of them, in their order: none is left open. */
+  readonly topics: readonly [Hex, Hex]
+  /** How many topics a log has. */
+  readonly count: number
+  /** Only what came after this block; without one, nothing. */
+  readonly since: bigint | undefined
+}
+
+/**
+ * A log, and the node that has shown it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Shown {
+  readonly log: Chain.Log
+  readonly node: Chain.Node
+  readonly isFinal: boolean
+}
+
+/**
+ * What was found.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Found {
+  readonly logs: ReadonlyArray<Shown>
+  /** The last final block that was looked at. */
+  readonly until: bigint
+  readonly isComplete: boolean
+}
+
+/** Most nodes answer for at least this many blocks at once. */
+const blocksPerPage = 1_000n
+
+/** Most of a day of a chain that makes a block every two seconds. */
+const maxPages = 32
+
+/** So many payments are gone into in one go; the next one continues after them. */
+const maxLogs = 1_000
+
+const sameHex = (one: string | undefined, other: string) => one?.toLowerCase() === other.toLowerCase()
+
+const least = (one: bigint, other: bigint) => one < other ? one : other
+
+const lookAt = Effect.fnUntraced(function*(
+  node: Chain.Node,
+  { count, since, token, topics }: Question
+): Effect.fn.Return<Found, ChainError> {
+  const latest = yield* node.block("latest")
+  const final = least((yield* node.block("finalized")).number, latest.number)
+  if (since === undefined) return { logs: [], until: final, isComplete: true }
+  const page = (fromBlock: bigint, toBlock: bigint) =>
+    Effect.map(
+      node.logs({ address: token, topics, fromBlock, toBlock }),
+      (logs) =>
+        logs.filter((log) =>
+          log.blockNumber >= fromBlock && log.blockNumber <= toBlock && log.topics.length === count &&
+          sameHex(log.address, token) && topics.every((topic, at) => sameHex(log.topics[at], topic))
+        )
+    )
+  const found: Array<Shown> = []
+  let last = since
+  let size = blocksPerPage
+  for (let pages = 0; pages < maxPages && found.length < maxLogs && last < latest.number; pages++) {
+    const from = last + 1n
+    const to = least(last + size, latest.number)
+    const logs = yield* Effect.result(page(from, to))
+    if (logs._tag === "Failure") {
+      // It may be too much at once.
+      if (to === from) return yield* Effect.fail(logs.failure)
+      size = size > 10n ? size / 10n : 1n
+      continue
+    }
+    for (const log of logs.success) found.push({ log, node, isFinal: log.blockNumber <= final })
+    last = to
+  }
+  const until = least(last, final)
+  // What a node has forgotten, or a chain that began anew, takes nothing back.
+  return { logs: found, until: until < since ? since : until, isComplete: last >= final }
+})
+
+/**
+ * Looks for logs.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const look = Effect.fnUntraced(function*(
+  nodes: ReadonlyArray<Chain.Node>,
+  question: Question
+): Effect.fn.Return<Found, ChainError> {
+  const all = yield* Effect.forEach(nodes, (node) => lookAt(node, question), { concurrency: "unbounded" })
+  return {
+    logs: all.flatMap(({ logs }) => logs),
+    until: all.reduce((until, one) => least(until, one.until), all[0]?.until ?? 0n),
+    isComplete: all.every(({ isComplete }) => isComplete)
+  }
+})
+
+/**
+ * The time of a block, in milliseconds since the epoch.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const timeOf = (node: Chain.Node, block: bigint): Effect.Effect<number, ChainError> =>
+  Effect.map(node.block(block), ({ timestamp }) => Number(timestamp) * 1_000)
