@@ -7,6 +7,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Asset from "./Asset.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -36,11 +37,36 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   const rails = yield* Rails.Rails
   const session = yield* Session.Session
   const table = yield* Asset.Table
+  const scope = yield* Effect.scope
+  /** Purchases that are given up as soon as their callers have heard it, with their keys. */
+  const ending = new Map<string, { readonly key: string; readonly fiber: Fiber.Fiber<void> }>()
+
+  /**
+   * Gives a purchase up, after the failure has reached its caller. If the process dies in between, the next equal request is
+   * told the same; were it the other way round, it would be a new purchase for a caller who has heard nothing of the first.
+   */
+  const giveUp = (id: string, key: string, end: Effect.Effect<void>) =>
+    Effect.andThen(Effect.yieldNow, end).pipe(
+      Effect.ensuring(Effect.sync(() => ending.delete(id))),
+      Effect.uninterruptible,
+      Effect.forkIn(scope, { startImmediately: true }),
+      Effect.map((fiber) => {
+        ending.set(id, { key, fiber })
+      })
+    )
+
+  /** An equal request that follows at once is a new purchase. */
+  const givenUp = (key: string) =>
+    Effect.suspend(() =>
+      ending.size === 0
+        ? Effect.void
+        : Fiber.awaitAll(Array.from(ending.values()).flatMap((one) => one.key === key ? [one.fiber] : []))
+    )
 
   const goOn = Effect.fnUntraced(function*<A, E, R>(
     work: Work<A, E, R>,
     { authorization, purchase }: Claimed,
-    end: (delivery: Ledger.Delivery) => Effect.Effect<void>
+    isOver: () => void
   ) {
     const same: Work<A, E, R> = { ...work, id: purchase.id }
     const rail = (yield* rails.all).find((one) => one.name === authorization.plan.rail)
@@ -68,7 +94,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
       return isVoid ? Option.none<A>() : yield* uncertain()
     })
     const undelivered = Effect.fnUntraced(function*() {
-      yield* end("abandoned")
+      isOver()
       return yield* fail(
         same,
         new PaymentError.PaidUndelivered({
@@ -99,7 +125,7 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
           return yield* voided()
         case "Stop": {
           // Only an answer uses up the one resumption: a network that is down says nothing of the merchant.
-          if (outcome.reason._tag === "PaidUndelivered" && outcome.reason.status !== undefined) yield* end("abandoned")
+          if (outcome.reason._tag === "PaidUndelivered" && outcome.reason.status !== undefined) isOver()
           return yield* fail(same, outcome.reason, outcome.money)
         }
         default:
@@ -142,18 +168,25 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   })
 
   // Whoever claims a purchase and ends without content, by an interruption too, leaves it to the next.
-  return <A, E, R>(work: Work<A, E, R>) =>
+  const resume = <A, E, R>(work: Work<A, E, R>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(ledger.claim(work.key, work.id), (claimed) => {
         if (Option.isNone(claimed)) return Effect.succeedNone
         const { id } = claimed.value.purchase
         const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(id, delivery))
         const unwritten = (error: PaymentError.LedgerUnavailable) => fail({ ...work, id }, error, "unknown")
-        return restore(goOn(work, claimed.value, end)).pipe(
+        let over = false
+        const isOver = () => {
+          over = true
+        }
+        return restore(goOn(work, claimed.value, isOver)).pipe(
           Effect.catchTag("LedgerUnavailable", unwritten),
           // Its content may have come, and not reached whoever asked.
-          Effect.onError(() => Effect.andThen(end("undelivered"), end("broken")))
+          Effect.onError(() => Effect.andThen(end("undelivered"), end("broken"))),
+          Effect.onError(() => over ? giveUp(id, work.key, end("abandoned")) : Effect.void)
         )
       })
     )
+
+  return <A, E, R>(work: Work<A, E, R>) => Effect.andThen(givenUp(work.key), resume(work))
 })

@@ -104,7 +104,6 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
     tempo: (yield* tempo.transfers()).filter(mine),
     evm: (yield* evm.transfers).filter(mine)
   }
-  let untold = 0
   const explained = new Set<string>()
   for (const asked of payer.asked) {
     const { counter, end, nth, order, story } = asked
@@ -117,17 +116,13 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
     const times = isSession(asked) ? shops.served(counter, nth) : moved.length
     if (!isSession(asked)) { for (const { transaction } of moved) explained.add(transaction) }
 
-    // What was given up before its caller could hear of it is no purchase of his any more: he asks, and pays, again.
-    const givenUp = named.filter(({ purchase }) => purchase.delivery === "abandoned").length
-    const unheard = Math.max(0, givenUp - (end === "paid" ? 1 : 0))
-    untold += unheard
-    fail(times <= 1 + unheard, `was paid ${times} times`)
+    fail(times <= 1, `was paid ${times} times`)
     if (counter === "/own/session") {
       const debited = shops.debits.filter((amount) => amount === price).length
       fail(debited === times, `was debited ${debited} times and served ${times} times`)
     }
-    if (end === "content" || end === "paid") fail(times >= 1, `ended as ${end}, and was not paid`)
-    if (end === "unspent") fail(times <= unheard, "ended as unspent, and was paid")
+    if (end === "content" || end === "paid") fail(times === 1, `ended as ${end}, and was paid ${times} times`)
+    if (end === "unspent") fail(times === 0, "ended as unspent, and was paid")
 
     const settled = named.flatMap(({ authorizations }) => authorizations).filter(({ state }) => state === "settled")
     fail(settled.length === times, `was paid ${times} times, and the ledger says ${settled.length} times`)
@@ -148,22 +143,19 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
   for (const { transaction, units } of strange) claim(false, `${transaction} of ${units} is of no request`)
   const paidTo = [...transfers.tempo, ...transfers.evm].filter(({ to }) => !isAddressEqual(to, payee(evm.accounts)))
   claim(paidTo.length === 0, `${paidTo.length} transfers went to somebody else`)
-  return { problems, untold }
+  return problems
 })
 
 /** All contradictions; none if all is well. */
 export const audit = Effect.fnUntraced(function*(payers: ReadonlyArray<Payer>) {
   yield* expire
   const problems: Array<string> = []
-  let untold = 0
   for (const [at, payer] of payers.entries()) {
     const setup = { ...payer.setup, kill: null, mode: "pull", sweep: false } as const
     const agent = Layer.fresh(
       Agent.layer(setup, { ledger: Agent.ledgerOf(setup.ledger), client: FetchHttpClient.layer })
     )
-    const found = yield* ofPayer(payer, at).pipe(Effect.provide(agent))
-    problems.push(...found.problems)
-    untold += found.untold
+    problems.push(...(yield* ofPayer(payer, at).pipe(Effect.provide(agent))))
   }
   // Everything that the merchants were paid is a request's.
   const [tempo, evm, shops] = [yield* Tempo.TempoChain, yield* Evm.EvmChain, yield* Shops]
@@ -175,7 +167,7 @@ export const audit = Effect.fnUntraced(function*(payers: ReadonlyArray<Payer>) {
     isAddressEqual(to, payee(evm.accounts)) && !addresses.some((address) => isAddressEqual(address, from))
   )
   if (others.length > 0) problems.push(`${others.length} payments are of nobody`)
-  return { problems, untold, ends: endsOf(payers) }
+  return { problems, ends: endsOf(payers) }
 })
 
 const endsOf = (payers: ReadonlyArray<Payer>) => {

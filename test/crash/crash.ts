@@ -82,9 +82,9 @@ export const crash = Effect.fnUntraced(function*(options: {
       say
     })
   )
-  const { ends, problems, untold } = yield* audit(payers)
+  const { ends, problems } = yield* audit(payers)
   const found = problems.length === 0 ? "no contradiction" : `${problems.length} contradictions`
-  say(`${killed} killed, requests ended ${JSON.stringify(ends)}, ${untold} given up unheard: ${found}`)
+  say(`${killed} killed, requests ended ${JSON.stringify(ends)}: ${found}`)
   if (problems.length > 0 && mutation === null) {
     say(`repeat it with MPP_CRASH_SEED=${seed} MPP_CRASH_KILLS=${options.kills}`)
     for (const problem of problems.slice(0, 20)) say(problem)
