@@ -100,6 +100,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   const ledger = yield* Ledger.Ledger
   const rails = yield* Rails.Rails
   const budget = yield* Budget.Budget
+  const scope = yield* Effect.scope
   const openedAt = yield* Clock.currentTimeMillis
   const about = yield* Effect.option(ledger.about)
   const { authorizedAt, generation } = Option.getOrElse(about, () => ({ authorizedAt: openedAt, generation: 1 }))
@@ -122,7 +123,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
 
   const entryOf = Effect.fnUntraced(function*({ asset, network, payer }: Account, movement: Movement) {
     const { at, fee, payee, units } = yield* movement.details
-    const wasClosed = at >= authorizedAt - skewMillis && at <= openedAt + skewMillis
+    // A ledger by which nothing was ever signed has nothing to forget.
+    const wasClosed = authorizedAt > 0 && at >= authorizedAt - skewMillis && at <= openedAt + skewMillis
     return new Ledger.Foreign({
       reference: movement.reference,
       network,
@@ -229,7 +231,9 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
 
   const objections = Effect.gen(function*() {
     if (!(yield* Ref.get(isInDoubt))) {
-      if (!first.isOpen()) yield* Effect.timeoutOption(first.await, waits.moment)
+      // A program that does not sweep compares by the way when it first pays.
+      if (yield* Ref.get(isFirst)) yield* Effect.forkIn(compare, scope)
+      else if (!first.isOpen()) yield* Effect.timeoutOption(first.await, waits.moment)
       return none
     }
     if ((yield* doubtful()).length > 0) yield* Effect.timeoutOption(compare, waits.doubt)

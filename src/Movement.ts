@@ -51,7 +51,7 @@ export interface Movement {
 export interface Moved {
   /** In the order of the chain; those of blocks that are not final yet included, as far as was looked. */
   readonly movements: ReadonlyArray<Movement>
-  /** The last final block that was looked at. */
+  /** The last final block that was looked at, or where the next search begins. */
   readonly until: bigint
   /** Whether that was the last final block there is. */
   readonly isComplete: boolean
@@ -71,6 +71,6 @@ export interface Account {
   readonly payer: string
   /** Whether no two payments have the same mark. */
   readonly hasUniqueMarks: boolean
-  /** What left it after a block; without one, nothing did, and it is only said which block is the last final one. */
+  /** What left it after a block; without one, nothing did, and it is only said which block is the latest. */
   readonly moved: (since: bigint | undefined) => Effect.Effect<Moved, ChainError>
 }

@@ -70,8 +70,8 @@ const lookAt = Effect.fnUntraced(function*(
   { count, since, token, topics }: Question
 ): Effect.fn.Return<Found, ChainError> {
   const latest = yield* node.block("latest")
+  if (since === undefined) return { logs: [], until: latest.number, isComplete: true }
   const final = least((yield* node.block("finalized")).number, latest.number)
-  if (since === undefined) return { logs: [], until: final, isComplete: true }
   const page = (fromBlock: bigint, toBlock: bigint) =>
     Effect.map(
       node.logs({ address: token, topics, fromBlock, toBlock }),

@@ -52,10 +52,11 @@ const look = (nodes: ReadonlyArray<Chain.Node>, since: bigint | undefined) =>
   )
 
 describe("Movements", () => {
-  it.effect("begins at the last final block, and looks for nothing before", () =>
+  it.effect("begins at the latest block, and looks for nothing before", () =>
     Effect.gen(function*() {
       const { node, pages } = nodeOf([log(5n)], { final: 90n, latest: 100n })
-      assert.deepStrictEqual(yield* look([node], undefined), { isComplete: true, until: 90n, blocks: [] })
+      assert.deepStrictEqual(yield* look([node], undefined), { isComplete: true, until: 100n, blocks: [] })
+      assert.deepStrictEqual(yield* look([node], 100n), { isComplete: true, until: 100n, blocks: [] })
       assert.deepStrictEqual(pages, [])
     }))
 
