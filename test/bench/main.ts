@@ -2,7 +2,8 @@
  * What paying costs, per request, measured side by side in one run: `npm run bench`, with `-- --json` for one document.
  *
  * Servers run in processes of their own on 127.0.0.1; nothing of the user's environment is read, and nothing else is
- * reached. Options: `--only free|session|x402|tempo`, `--pairs N`.
+ * reached. Options: `--only free|session|x402|tempo|ledger`, `--pairs N`, and `--rows N` for how many payments a full ledger has
+ * made.
  */
 import { Console, Context, Effect, Layer } from "effect"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -10,11 +11,17 @@ import { FetchHttpClient, HttpClient } from "effect/http"
 import { parseArgs } from "node:util"
 import { start } from "./child.ts"
 import * as Contenders from "./contenders.ts"
+import * as Ledger from "./ledger.ts"
 import { type Contender, type Duel, ofEffect, ofPromise, run } from "./measure.ts"
-import { table, toJson } from "./report.ts"
+import { ledgerTables, table, toJson } from "./report.ts"
 
 const { values: options } = parseArgs({
-  options: { json: { type: "boolean", default: false }, only: { type: "string" }, pairs: { type: "string" } }
+  options: {
+    json: { type: "boolean", default: false },
+    only: { type: "string" },
+    pairs: { type: "string" },
+    rows: { type: "string" }
+  }
 })
 
 /** Round trips per request, which are what they are for a reason. Fewer where some answers of a chain are used again. */
@@ -70,14 +77,24 @@ const bench = Effect.gen(function*() {
     yield* legs(contender, expected)
   }
   yield* legs(ourTempo, 3, true)
-  const results = yield* Effect.forEach(
+  return yield* Effect.forEach(
     duels.filter(({ name }) => options.only === undefined || name === options.only),
     run
   )
-  yield* Console.log(options.json ? JSON.stringify(toJson(results), null, 2) : table(results))
 })
 
-await bench.pipe(
+const { json, only } = options
+const all = Effect.gen(function*() {
+  const results = only === "ledger" ? [] : yield* Effect.scoped(bench)
+  const ledger = only === undefined || only === "ledger"
+    ? yield* Ledger.run({ rows: Number(options.rows ?? 1_000_000), rounds: Number(options.pairs ?? 30) })
+    : null
+  if (json) return yield* Console.log(JSON.stringify(toJson(results, ledger), null, 2))
+  if (results.length > 0) yield* Console.log(table(results))
+  if (ledger !== null) yield* Console.log(`\n${ledgerTables(ledger)}`)
+})
+
+await all.pipe(
   Effect.scoped,
   Effect.provideService(FetchHttpClient.Fetch, Contenders.loopback),
   Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({}))),

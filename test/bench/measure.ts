@@ -83,15 +83,15 @@ export const spread = (values: ReadonlyArray<number>): Spread => {
   return { p25: at(0.25), p50: at(0.5), p75: at(0.75) }
 }
 
-const mean = (values: ReadonlyArray<number>) => values.reduce((sum, value) => sum + value, 0) / values.length
+export const mean = (values: ReadonlyArray<number>) => values.reduce((sum, value) => sum + value, 0) / values.length
 
 const collectGarbage = Effect.sync(() => globalThis.gc?.())
 
 /** The first batches are not counted: until then nothing is compiled and no connection is open. */
 const warmUp = 0.2
 
-/** Takes batches in turn, and compares each with its neighbour. */
-const inTurn = Effect.fnUntraced(function*<A>(
+/** Takes batches in turn, so that each can be compared with its neighbour. */
+export const inTurn = Effect.fnUntraced(function*<A>(
   pairs: number,
   base: Effect.Effect<A>,
   ours: Effect.Effect<A>

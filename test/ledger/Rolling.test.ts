@@ -42,6 +42,48 @@ describe("Rolling", () => {
   )
 
   it.prop(
+    "says the same with many amounts, and whichever of its buckets a store has read before",
+    [Schema.Array(Step).check(Schema.isMinLength(100), Schema.isMaxLength(400)), Window],
+    ([steps, window]) => {
+      const { entries, now, series } = build(steps)
+      const counted = series.within(now, window)
+      assert.isTrue(counted >= within(entries, now - window), "shorter")
+      assert.isTrue(counted <= within(entries, now - window - Math.max(1_000, window / buckets)), "longer")
+      const older = Rolling.decodeOlder(series.encodeOlder())
+      for (const read of [Rolling.decode(series.encode()), Rolling.decode(series.encodeRecent(), older)]) {
+        assert.strictEqual(read?.within(now, window), counted)
+        assert.strictEqual(read?.peak(now, window), series.peak(now, window))
+        assert.strictEqual(read?.encode(), series.encode())
+      }
+    },
+    { arbitrary: { runs: 200 } }
+  )
+
+  it("leaves its older buckets as they are until the recent ones are many", () => {
+    const series = new Rolling()
+    const older = new Set()
+    for (let second = 0; second < 1_000; second++) {
+      series.add(second * 1_000, 1n)
+      older.add(series.older)
+    }
+    assert.isAtMost(older.size, 1_000 / 60)
+    const before = series.older
+    const text = series.encodeOlder()
+    assert.notStrictEqual(text, "")
+    series.lower(0, 1n)
+    assert.notStrictEqual(series.older, before)
+    assert.notStrictEqual(series.encodeOlder(), text)
+    assert.strictEqual(new Rolling(before).encodeOlder(), text)
+  })
+
+  it("reads nothing but what it wrote", () => {
+    for (const text of ["?", "1", "1,2", "1,2,3;", "1,2,x", "-1,2,3", "1,2,3,4"]) {
+      assert.isUndefined(Rolling.decode(text), text)
+      assert.isUndefined(Rolling.decodeOlder(text), text)
+    }
+  })
+
+  it.prop(
     "takes what it is told out of the oldest, and never more room than was there",
     [
       Schema.Array(Step).check(Schema.isMinLength(1), Schema.isMaxLength(80)),
@@ -63,9 +105,12 @@ describe("Rolling", () => {
 
   it.prop(
     "lowers what another series says was taken, entry by entry",
-    [Schema.Array(Step).check(Schema.isMinLength(1), Schema.isMaxLength(80)), Schema.Array(Step)],
+    [
+      Schema.Array(Step).check(Schema.isMinLength(1), Schema.isMaxLength(300)),
+      Schema.Array(Step).check(Schema.isMaxLength(300))
+    ],
     ([steps, others]) => {
-      // a counter sees what every authorisation spends, and so is never finer than one of them
+      // a counter sees what every authorisation spends, and what others spend as well: its buckets are other ones
       const counter = new Rolling()
       const own = new Rolling()
       let now = 0
