@@ -123,6 +123,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
 
   const entryOf = Effect.fnUntraced(function*({ asset, network, payer }: Account, movement: Movement) {
     const { at, fee, payee, units } = yield* movement.details
+    const now = Math.floor(yield* Clock.currentTimeMillis)
     // A ledger by which nothing was ever signed has nothing to forget.
     const wasClosed = authorizedAt > 0 && at >= authorizedAt - skewMillis && at <= openedAt + skewMillis
     return new Ledger.Foreign({
@@ -135,8 +136,8 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       usd: Amount.toUsd({ asset, units: units + fee }),
       transaction: movement.transaction,
       counters: [...new Set(countersOf(payer))],
-      at: Math.max(0, at),
-      notedAt: Math.floor(yield* Clock.currentTimeMillis),
+      at: Math.max(0, Math.min(Math.floor(at), now)),
+      notedAt: now,
       maybeForgotten: wasClosed && !(yield* Ref.get(told)).has(movement.reference)
     })
   })
@@ -196,14 +197,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       ), { concurrency })
     if (noted.some(({ length }) => length > 0)) yield* warn(noted.flat())
   }).pipe(
-    Effect.catch((error) => Effect.logWarning("could not compare the ledger with the chains", error.message)),
-    Effect.ensuring(first.open)
+    Effect.catch((error) => Effect.logWarning("could not compare the ledger with the chains", error.message))
   )
 
   const compare = Effect.flatMap(
     Ref.getAndSet(isFirst, false),
     (isFirst) => Effect.andThen(isFirst ? first.close : Effect.void, oneAtATime.withPermits(1)(compareAll))
-  )
+  ).pipe(Effect.ensuring(first.open))
 
   const doubtful = Effect.fnUntraced(function*() {
     const doubts: Array<Account> = []

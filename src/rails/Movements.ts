@@ -78,6 +78,7 @@ const lookAt = Effect.fnUntraced(function*(
       (logs) =>
         logs.filter((log) =>
           log.blockNumber >= fromBlock && log.blockNumber <= toBlock && log.topics.length === count &&
+          log.transactionHash.length === 66 &&
           sameHex(log.address, token) && topics.every((topic, at) => sameHex(log.topics[at], topic))
         )
     )

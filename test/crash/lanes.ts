@@ -111,14 +111,14 @@ type Child = ChildProcessByStdio<Writable, Readable, Readable>
 
 /** What a process passes while it pays for a few things. */
 const places: ReadonlyArray<readonly [Point["step"], number]> = [
-  ["ledger", 20],
+  ["ledger", 12],
+  ["ledger", 24],
   ["ledger", 40],
-  ["ledger", 60],
-  ["sign", 8],
-  ["present", 10],
+  ["sign", 6],
+  ["present", 8],
   ["present", 4],
-  ["send", 50],
-  ["body", 15]
+  ["send", 30],
+  ["body", 9]
 ]
 
 /** Kills as often as wanted; what it answers is how many were killed. */

@@ -11,10 +11,11 @@ import { getRequestListener } from "@hono/node-server"
 import { type FacilitatorClient, x402ResourceServer } from "@x402/core/server"
 import { ExactEvmScheme } from "@x402/evm/exact/server"
 import { paymentMiddleware } from "@x402/hono"
-import { Context, Effect, Layer, Logger, Redacted, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Logger, Redacted, Schema, Semaphore, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { FetchHttpClient, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Hono } from "hono"
+import { Errors } from "mppx"
 import { evm as mppxEvm, Mppx, Store, tempo as mppxTempo } from "mppx/server"
 import { createServer, type RequestListener, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -142,7 +143,7 @@ const authority = (debits: Array<bigint>) =>
 // Others
 // ---------------------------------------------------------------------------------------------------------------------
 
-const decodeReceipt = Schema.decodeUnknownEffect(Schema.Struct({ status: Schema.String }))
+const Receipt = Schema.Struct({ status: Schema.String })
 
 const mppx = Effect.gen(function*() {
   const tempoChain = yield* Tempo.TempoChain
@@ -150,6 +151,18 @@ const mppx = Effect.gen(function*() {
   const payTo = payee(evmChain.accounts)
   const client = tempoClient(privateKeyToAccount(Redacted.value(evmChain.accounts[2]!.privateKey)), tempoChain)
   const currency = evmChain.asset.address as Address
+  /** The node counts the account's transactions, one at a time. */
+  const sending = yield* Semaphore.make(1)
+  /** A block is made for every transaction, so that it is mined when it was sent. */
+  const settle = Effect.fnUntraced(function*(data: Hex) {
+    const sent = yield* evmChain.rpc("eth_sendTransaction", [
+      { from: evmChain.accounts[4]!.address, to: currency, data }
+    ])
+    const transaction = yield* Schema.decodeUnknownEffect(Schema.String)(sent)
+    const receipt = yield* evmChain.rpc("eth_getTransactionReceipt", [transaction])
+    const { status } = yield* Schema.decodeUnknownEffect(Receipt)(receipt)
+    return { settled: status === "0x1", transaction }
+  }, sending.withPermits(1))
   const shop = Mppx.create({
     secretKey: "a secret of at least thirty-two characters",
     realm: "127.0.0.1",
@@ -182,17 +195,9 @@ const mppx = Effect.gen(function*() {
               signature as Hex
             ]
           })
-          // The node counts this account's transactions. A block is made for each, so that it is mined when this returns.
-          const sent = evmChain.rpc("eth_sendTransaction", [{
-            from: evmChain.accounts[4]!.address,
-            to: currency,
-            data
-          }])
-          const hash = await Effect.runPromise(Effect.flatMap(sent, Schema.decodeUnknownEffect(Schema.String)))
-          const receipt = evmChain.rpc("eth_getTransactionReceipt", [hash])
-          const { status } = await Effect.runPromise(Effect.flatMap(receipt, decodeReceipt))
-          if (status !== "0x1") throw new Error("the transfer was reverted")
-          return { reference: hash }
+          const { settled, transaction } = await Effect.runPromise(settle(data))
+          if (!settled) throw new Errors.VerificationFailedError({ reason: "the transfer was reverted" })
+          return { reference: transaction }
         }
       })
     ]

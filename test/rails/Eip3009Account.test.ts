@@ -14,7 +14,7 @@ const payee = (digit: string): Hex => `0x${digit.repeat(40)}`
 const asset = new Asset.Asset({ network, address: token, symbol: "USDC", decimals: 6, usd: true, testnet: false })
 
 const log = (name: string, topics: ReadonlyArray<Hex>, data: Hex = "0x"): Chain.Log => ({
-  transactionHash: "0xAB",
+  transactionHash: `0x${"AB".repeat(32)}`,
   blockNumber: 7n,
   address: token,
   topics: [toEventSelector(name), ...topics],
@@ -56,8 +56,20 @@ describe("Eip3009Account", () => {
           transfer(20, payee("e"))
         ]),
         [
-          { marks: [name("0x1")], reference: `${name("0x1")}/0xab`, at: 5_000, payee: payee("d"), units: 10n },
-          { marks: [name("0x2")], reference: `${name("0x2")}/0xab`, at: 5_000, payee: payee("e"), units: 20n }
+          {
+            marks: [name("0x1")],
+            reference: `${name("0x1")}/0x${"ab".repeat(32)}`,
+            at: 5_000,
+            payee: payee("d"),
+            units: 10n
+          },
+          {
+            marks: [name("0x2")],
+            reference: `${name("0x2")}/0x${"ab".repeat(32)}`,
+            at: 5_000,
+            payee: payee("e"),
+            units: 20n
+          }
         ]
       )
     }))

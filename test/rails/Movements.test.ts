@@ -106,6 +106,7 @@ describe("Movements", () => {
         log(22n, { topics }),
         log(23n, { topics: [...topics, topics[0], topics[0]] }),
         log(24n, { topics: [] }),
+        log(26n, { transactionHash: "0xab" }),
         log(25n)
       ], { final: 200n, latest: 200n })
       assert.deepStrictEqual((yield* look([node], 10n)).blocks, [25n])
