@@ -8,7 +8,7 @@ import * as Shops from "./shops.ts"
 const broken: ReadonlyArray<readonly [what: string, mutation: Setup["mutation"], finding: RegExp]> = [
   ["keep their ledger in memory", "forgetful", /was paid [2-9] times/],
   ["do not claim what others have begun", "unclaiming", /was paid [2-9] times/],
-  ["sign before the hold is written", "hasty", /and the ledger says 0 times/]
+  ["sign before the hold is written", "hasty", /was paid \d times, and the ledger says \d times/]
 ]
 
 for (const [what, mutation, finding] of broken) {
