@@ -43,6 +43,7 @@ export type Options = Rules.Options
 /** What an `open` plan carries: all that is sent, but for the credential. */
 const OpenData = Schema.Struct({
   endpoint: Schema.String,
+  account: Schema.String,
   realm: Schema.String,
   idempotencyKey: SessionEndpoint.IdempotencyKey,
   request: SessionEndpoint.OpenRequest
@@ -91,6 +92,7 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
     const validitySeconds = Math.floor(context.validityMillis / 1000)
     const data = encodeOpen({
       endpoint: settings.endpoint,
+      account: settings.account,
       realm,
       idempotencyKey: context.idempotencyKey,
       request: {
@@ -198,14 +200,19 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
 
   // An opening whose answer was lost: its token is held by nobody, so its session is closed and its figure is final.
   const reconcileOpen = Effect.fnUntraced(function*(plan: Rails.Plan) {
-    const { idempotencyKey } = yield* ours(decodeOpen(plan.data))
+    const { account, idempotencyKey } = yield* ours(decodeOpen(plan.data))
     const found = yield* endpoint.find(idempotencyKey).pipe(
       Effect.map(Option.some),
       Effect.catchTag("ProtocolError", () => Effect.succeedNone)
     )
     if (Option.isNone(found)) return open(attested("the session endpoint cannot be asked by key"))
     const standing = Option.getOrUndefined(found.value)
-    if (standing === undefined) return voided(attested("the session endpoint knows no session of this key"))
+    if (standing === undefined) {
+      // An endpoint does not know the keys of other accounts either.
+      return account === settings.account
+        ? voided(attested("the session endpoint knows no session of this key"))
+        : open(attested("another credential opened the session, or nobody did"))
+    }
     if (standing.status !== "open") return final(standing)
     const { sessionId } = standing
     return sessionId === undefined || (yield* Ref.get(tokens)).has(sessionId)

@@ -9,6 +9,7 @@
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import { sha256, stringToBytes } from "viem/utils"
 import type { Offer } from "../Offer.ts"
 import { PolicyDenied } from "../PaymentError.ts"
 import type { Unaccepted } from "../Rails.ts"
@@ -53,6 +54,8 @@ export interface Options {
 export interface Settings {
   readonly endpoint: string
   readonly credential: Redacted.Redacted<string>
+  /** Tells this account from others that use the same ledger: too short to find the credential by. */
+  readonly account: string
   readonly agentId: string | undefined
   /** The realm listed for an origin; `undefined` if the origin itself is not listed. */
   readonly listed: (origin: string) => Listed | undefined
@@ -75,6 +78,9 @@ const plainUrl = (text: string): URL | undefined => {
     url.search === "" && url.hash === ""
   return plain ? url : undefined
 }
+
+const accountOf = (endpoint: string, credential: Redacted.Redacted<string>): string =>
+  sha256(stringToBytes(`effect-mpp account\n${endpoint}\n${Redacted.value(credential)}`)).slice(2, 10)
 
 const parseListed = (entry: string | Listed): Listed | undefined => {
   const [origin = "", realm] = typeof entry === "string" ? entry.split(/=(.*)/s, 2) : [entry.origin, entry.realm]
@@ -133,6 +139,7 @@ export const check = ({ agentId, credential, endpoint, origins }: Options): Resu
   return Result.succeed({
     endpoint: url.href,
     credential,
+    account: accountOf(url.href, credential),
     agentId,
     listed: (origin) => listed.get(origin) ?? (open ? { origin } : undefined)
   })

@@ -26,6 +26,7 @@ import * as Receipt from "../../src/wire/mpp/Receipt.ts"
 import * as SeedChallenge from "../../src/wire/mpp/SeedChallenge.ts"
 
 const credential = Redacted.make("tempo_test_contract")
+const other = Redacted.make("tempo_test_other")
 const price = 10_000n
 
 const origin = Effect.map(
@@ -88,7 +89,9 @@ const Server = HttpRouter.serve(Layer.mergeAll(Authority.routes, Merchant, Fault
   disableLogger: true,
   disableListenLog: true
 }).pipe(
-  Layer.provideMerge(Authority.layer({ accounts: [{ credential, balanceUsd: 1_000_000n }] })),
+  Layer.provideMerge(
+    Authority.layer({ accounts: [credential, other].map((credential) => ({ credential, balanceUsd: 1_000_000n })) })
+  ),
   Layer.provideMerge(NodeHttpServer.layerTest),
   Layer.provideMerge(SecureRandom.layerWebCrypto)
 )
@@ -110,10 +113,12 @@ const losingFirst = (client: HttpClient.HttpClient): HttpClient.HttpClient => {
   )
 }
 
-const railAt = Effect.fnUntraced(function*(path: string) {
+const railAt = Effect.fnUntraced(function*(path: string, account = credential) {
   const here = yield* origin
   const rails = yield* Rails.Rails
-  yield* Effect.scoped(Layer.build(TokenSession.layer({ credential, origins: [here], endpoint: `${here}${path}` })))
+  yield* Effect.scoped(
+    Layer.build(TokenSession.layer({ credential: account, origins: [here], endpoint: `${here}${path}` }))
+  )
   const [rail] = yield* rails.all
   return { here, rail: rail!, session: Option.getOrThrow(rail!.session) }
 }, (effect) => Effect.provide(effect, Rails.Rails.layer))
@@ -216,6 +221,21 @@ layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority ove
       assert.strictEqual((yield* authority.inspect(credential, { idempotencyKey: "k3" })).status, "closed")
       const never = yield* session.planOpen(offer!, opening(here, "k4"))
       assert.strictEqual((yield* rail.reconcile(never))._tag, "Void")
+    }))
+
+  it.effect("is not told by one account that another has opened nothing", () =>
+    Effect.gen(function*() {
+      const { here, rail, session } = yield* railAt("/session")
+      const { answer } = yield* visit()
+      const [offer] = Demand.read(answer, 0).offers
+      const plan = yield* session.planOpen(offer!, opening(here, "k8"))
+      yield* session.establish(plan)
+      const stranger = yield* railAt("/session", other)
+      assert.deepInclude<object>(yield* stranger.rail.reconcile(plan), { _tag: "Unknown" })
+      assert.notInclude(JSON.stringify(plan.data), Redacted.value(credential))
+      assert.deepInclude<object>(yield* rail.reconcile(plan), { _tag: "Unknown" })
+      const { rail: restarted } = yield* railAt("/session")
+      assert.strictEqual((yield* restarted.reconcile(plan))._tag, "Void")
     }))
 
   it.effect("is refused more than the account holds", () =>
