@@ -48,6 +48,8 @@ describe("a payment over a ledger in PostgreSQL", () => {
       const { kill, restart, start } = yield* server
       yield* Effect.gen(function*() {
         assert.strictEqual(yield* pay("/a"), "/a")
+        // What became of a payment is written without waiting for the disk.
+        yield* query(at, "CHECKPOINT")
         yield* kill
         yield* fails("/b", /cannot be reached/)
         yield* start

@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Hex } from "viem"
-import { keccak256, toBytes } from "viem/utils"
+import { keccak256, stringToBytes } from "viem/utils"
 import * as Json from "../../../src/wire/Json.ts"
 import * as EvmCharge from "../../../src/wire/mpp/EvmCharge.ts"
 import * as PaymentRequest from "../../../src/wire/mpp/PaymentRequest.ts"
@@ -102,7 +102,7 @@ describe("EvmCharge.takesAuthorization", () => {
 
 describe("EvmCharge.nonce", () => {
   it.prop("is the digest of the challenge's id and realm as UTF-8", [Schema.String, Schema.String], ([id, realm]) => {
-    assert.strictEqual(EvmCharge.nonce({ id, realm }), keccak256(toBytes(id + realm)))
+    assert.strictEqual(EvmCharge.nonce({ id, realm }), keccak256(stringToBytes(id + realm)))
   })
 
   it("is the same as that of other implementations", () => {

@@ -22,6 +22,7 @@ import * as PaymentRequest from "../../../src/wire/mpp/PaymentRequest.ts"
 import * as Receipt from "../../../src/wire/mpp/Receipt.ts"
 import * as Source from "../../../src/wire/mpp/Source.ts"
 import * as TempoCharge from "../../../src/wire/mpp/TempoCharge.ts"
+import { sent as asRead } from "../sent.ts"
 
 const secretKey = "a secret of at least thirty-two bytes"
 
@@ -41,7 +42,7 @@ const Members = Schema.Record(Schema.String, Schema.Union([Schema.String, Schema
 
 /** What a peer gets to see: no lone surrogates, no `-0`, and no `__proto__`, which the package drops. */
 const sent = (json: Schema.JsonObject): Schema.JsonObject =>
-  JSON.parse(JSON.stringify(Struct.omit(json, ["__proto__"])).replace(/\\ud[89a-f][0-9a-f]{2}/g, ""))
+  asRead(JSON.parse(JSON.stringify(Struct.omit(json, ["__proto__"])).replace(/\\ud[89a-f][0-9a-f]{2}/g, "")))
 
 describe("the messages of the official package", () => {
   it.prop("are challenges that are read here, and whose ids are known here", [Terms, Members, Members], ([
