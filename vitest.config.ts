@@ -12,9 +12,6 @@ const slow = [
   "test/sql/postgres.test.ts"
 ]
 
-/** Payers that are killed by the hundred: run where `MPP_CRASH_KILLS` says how often. */
-const crash = process.env["MPP_CRASH_KILLS"] === undefined ? ["test/crash/**"] : []
-
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -35,7 +32,6 @@ export default defineConfig({
         test: {
           name: "chain",
           include: slow,
-          exclude: crash,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 }
