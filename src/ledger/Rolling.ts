@@ -23,24 +23,24 @@ export const buckets = 60
 const finest = 1_000
 
 /** How many buckets are recent, at most. */
-const recentBuckets = 64
+const recentBuckets = 32
 
 interface Bucket {
   readonly start: number
   readonly size: number
-  amount: bigint
+  readonly amount: bigint
 }
 
 /**
- * Buckets that are not recent. They are never changed but replaced, so that several series may share them, and a store sees
- * whether they are other ones.
+ * Buckets from the oldest to the newest. They are never changed but replaced, so that several series may share them, and a
+ * store sees whether they are other ones.
  *
  * @category models
  * @since 0.1.0
  */
-export type Older = ReadonlyArray<Readonly<Bucket>>
+export type Buckets = ReadonlyArray<Bucket>
 
-const none: Older = []
+const none: Buckets = []
 
 /** The longest bucket that an instant may belong to by now. */
 const bucketAt = (at: number, now: number, size: number): Bucket => {
@@ -62,29 +62,41 @@ export interface Entry {
   readonly amount: bigint
 }
 
-/** As old as they are by now. */
-const grow = (all: Iterable<Readonly<Bucket>>, now: number): Array<Bucket> => {
+/** As long as they are by now. */
+const grow = (all: Buckets, now: number): Buckets => {
   const grown: Array<Bucket> = []
   for (const bucket of all) {
     if (bucket.amount === 0n) continue
     const older = bucketAt(bucket.start, now, bucket.size)
     const before = grown.at(-1)
-    if (before !== undefined && before.start === older.start) before.amount += bucket.amount
+    if (before?.start === older.start) grown[grown.length - 1] = { ...before, amount: before.amount + bucket.amount }
     else grown.push({ ...older, amount: bucket.amount })
   }
   return grown
 }
 
-const encode = (all: ReadonlyArray<Readonly<Bucket>>): string =>
-  all.map(({ amount, size, start }) => `${start},${size},${amount}`).join(";")
+/**
+ * As text, for a store that keeps them. Times are in seconds.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (all: Buckets): string =>
+  all.map(({ amount, size, start }) => `${start / finest},${size / finest},${amount}`).join(";")
 
-const decode = (text: string): Array<Bucket> | undefined => {
+/**
+ * Reads what {@link encode} wrote; undefined for anything else.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = (text: string): Buckets | undefined => {
+  if (text === "") return none
   const all: Array<Bucket> = []
-  if (text === "") return all
   for (const part of text.split(";")) {
-    const [, start, size, amount] = /^(\d{1,16}),(\d{1,16}),(-?\d{1,78})$/.exec(part) ?? []
+    const [, start, size, amount] = /^(\d{1,13}),(\d{1,13}),(-?\d{1,78})$/.exec(part) ?? []
     if (start === undefined || size === undefined || amount === undefined) return undefined
-    all.push({ start: Number(start), size: Number(size), amount: BigInt(amount) })
+    all.push({ start: Number(start) * finest, size: Number(size) * finest, amount: BigInt(amount) })
   }
   return all
 }
@@ -96,68 +108,41 @@ const decode = (text: string): Array<Bucket> | undefined => {
  * @since 0.1.0
  */
 export class Rolling {
-  private before: Older
-  private recent: Array<Bucket> = []
+  /** The buckets that change seldom, and those that change with every amount. */
+  older: Buckets
+  recent: Buckets
 
-  constructor(older: Older = none) {
-    this.before = older
+  constructor(older: Buckets = none, recent: Buckets = none) {
+    this.older = older
+    this.recent = recent
   }
 
-  /** Reads what {@link encode} wrote, or {@link encodeRecent} where the older buckets are known; undefined for anything else. */
-  static decode(text: string, older: Older = none): Rolling | undefined {
-    const recent = decode(text)
-    if (recent === undefined) return undefined
-    const rolling = new Rolling(older)
-    rolling.recent = recent
-    return rolling
-  }
-
-  /** Reads what {@link encodeOlder} wrote; undefined for anything else. */
-  static decodeOlder(text: string): Older | undefined {
-    return decode(text)
-  }
-
-  get older(): Older {
-    return this.before
-  }
-
-  /** As text, for a store that keeps it whole. */
-  encode(): string {
-    return encode([...this.before, ...this.recent])
-  }
-
-  /** The buckets that change with every amount, as text. */
-  encodeRecent(): string {
-    return encode(this.recent)
-  }
-
-  /** The buckets that change seldom, as text. */
-  encodeOlder(): string {
-    return encode(this.before)
+  get all(): Buckets {
+    return this.older.length === 0 ? this.recent : [...this.older, ...this.recent]
   }
 
   /** When the last amount was counted, to the second. */
   get last(): number {
-    return (this.recent.at(-1) ?? this.before.at(-1))?.start ?? 0
+    return (this.recent.at(-1) ?? this.older.at(-1))?.start ?? 0
   }
 
   /** Counts an amount now. Time must not go back between calls. */
   add(now: number, amount: bigint): void {
     const last = this.recent.at(-1)
     if (last !== undefined && now < end(last)) {
-      last.amount += amount
+      this.recent = this.recent.with(this.recent.length - 1, { ...last, amount: last.amount + amount })
       return
     }
     if (this.recent.length >= recentBuckets) {
-      this.before = grow([...this.before, ...this.recent], now)
-      this.recent = []
+      this.older = grow(this.all, now)
+      this.recent = none
     }
-    this.recent.push({ ...bucketAt(now, now, finest), amount })
+    this.recent = [...this.recent, { ...bucketAt(now, now, finest), amount }]
   }
 
   /** Counts an amount at an instant that is past: what became known late. */
   insert(at: number, amount: bigint): void {
-    const into = (all: Older): Array<Bucket> => {
+    const into = (all: Buckets): Buckets => {
       const place = all.findIndex((bucket) => end(bucket) > at)
       const found = all[place]
       if (found !== undefined && found.start <= at) {
@@ -168,14 +153,14 @@ export class Rolling {
     }
     const [first] = this.recent
     if (first !== undefined && at >= first.start) this.recent = into(this.recent)
-    else this.before = into(this.before)
+    else this.older = into(this.older)
   }
 
   /** What counts in the window that ends now. */
   within(now: number, windowMillis: number): bigint {
     let sum = 0n
     const edge = now - windowMillis
-    for (const all of [this.recent, this.before]) {
+    for (const all of [this.recent, this.older]) {
       for (let at = all.length - 1; at >= 0; at--) {
         const bucket = all[at]!
         // It is as long as it will be when it has grown: what has left a window never comes back into it.
@@ -188,7 +173,7 @@ export class Rolling {
 
   /** The most that counted in one window, of all windows that ended within the last one. */
   peak(now: number, windowMillis: number): bigint {
-    const all = grow([...this.before, ...this.recent], now)
+    const all = grow(this.all, now)
     let peak = 0n
     for (const latest of all) {
       if (end(latest) <= now - windowMillis) continue
@@ -221,15 +206,15 @@ export class Rolling {
   private takeFrom(since: number, amount: bigint): ReadonlyArray<Entry> {
     const taken: Array<Entry> = []
     let rest = amount
-    const lowered = (bucket: Readonly<Bucket>): Bucket => {
+    const lowered = (bucket: Bucket): Bucket => {
       const part = bucket.amount < rest ? bucket.amount : rest
       if (part <= 0n || end(bucket) <= since) return bucket
       rest -= part
       taken.push({ at: bucket.start, amount: part })
       return { ...bucket, amount: bucket.amount - part }
     }
-    const before = this.before.map(lowered)
-    if (taken.length > 0) this.before = before
+    const older = this.older.map(lowered)
+    if (taken.length > 0) this.older = older
     if (rest > 0n) this.recent = this.recent.map(lowered)
     return taken
   }

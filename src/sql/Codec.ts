@@ -7,9 +7,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Counter, Origin } from "../ledger/Books.ts"
 import { Authorization, Delivery, Purchase, SessionRecord } from "../ledger/Model.ts"
-import { Rolling } from "../ledger/Rolling.ts"
+import * as Series from "../ledger/Rolling.ts"
 import type { AuthorizationRow, PurchaseRow, SessionRow } from "../ledger/Rows.ts"
 import * as Transition from "../ledger/Transition.ts"
+import type { BucketTexts } from "./BucketTexts.ts"
 import type { Kept } from "./OlderBuckets.ts"
 
 /**
@@ -40,7 +41,7 @@ const read = <A>(series: A | undefined): A => {
   return series
 }
 
-const readRolling = (text: string): Rolling => read(Rolling.decode(text))
+const readRolling = (text: string): Series.Rolling => new Series.Rolling([], read(Series.decode(text)))
 
 /**
  * A row that was fetched or made, with its place in the order of all.
@@ -156,18 +157,18 @@ export const session = (row: SessionColumns): SessionRow & Sequenced => ({
  */
 export const olderBuckets = (row: CounterColumns): Kept => ({
   version: row.older,
-  spent: read(Rolling.decodeOlder(row.older_spent ?? "?")),
-  count: read(Rolling.decodeOlder(row.older_count ?? "?"))
+  spent: read(Series.decode(row.older_spent ?? "?")),
+  count: read(Series.decode(row.older_count ?? "?"))
 })
 
 /**
  * @category decoding
  * @since 0.1.0
  */
-export const counter = (row: CounterColumns, older: Kept): Counter => ({
+export const counter = (row: CounterColumns, older: Kept, texts: BucketTexts): Counter => ({
   exposed: BigInt(row.exposed),
-  spent: read(Rolling.decode(row.spent, older.spent)),
-  count: read(Rolling.decode(row.count, older.count))
+  spent: new Series.Rolling(older.spent, read(texts.decode(`spent ${row.name}`, row.spent))),
+  count: new Series.Rolling(older.count, read(texts.decode(`count ${row.name}`, row.count)))
 })
 
 /**
@@ -219,7 +220,7 @@ export const authorizationColumns = ({ lease, seq, spent, value }: Authorization
   lease,
   unproven: Transition.isUnproven(value) ? 1 : 0,
   mark: value.plan.mark ?? null,
-  spent: spent.encode(),
+  spent: Series.encode(spent.all),
   record: writeAuthorization(value)
 })
 
@@ -240,11 +241,16 @@ export const sessionColumns = ({ lease, seq, value }: SessionRow & Sequenced): C
  * @category encoding
  * @since 0.1.0
  */
-export const counterColumns = (name: string, { count, exposed, spent }: Counter, older: string): Columns => ({
+export const counterColumns = (
+  name: string,
+  { count, exposed, spent }: Counter,
+  older: string,
+  texts: BucketTexts
+): Columns => ({
   name,
   exposed: String(exposed),
-  spent: spent.encodeRecent(),
-  count: count.encodeRecent(),
+  spent: texts.encode(`spent ${name}`, spent.recent),
+  count: texts.encode(`count ${name}`, count.recent),
   older
 })
 
@@ -255,8 +261,8 @@ export const counterColumns = (name: string, { count, exposed, spent }: Counter,
 export const olderColumns = (name: string, { count, spent }: Counter, version: string): Columns => ({
   name,
   version,
-  spent: spent.encodeOlder(),
-  count: count.encodeOlder()
+  spent: Series.encode(spent.older),
+  count: Series.encode(count.older)
 })
 
 /**
@@ -266,6 +272,6 @@ export const olderColumns = (name: string, { count, spent }: Counter, version: s
 export const originColumns = (name: string, { abandoned, hanging, refused }: Origin): Columns => ({
   name,
   hanging: String(hanging),
-  abandoned: abandoned.encode(),
-  refused: refused.encode()
+  abandoned: Series.encode(abandoned.all),
+  refused: Series.encode(refused.all)
 })

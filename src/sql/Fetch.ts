@@ -7,7 +7,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Fragment } from "effect/sql/Statement"
+import { type Fragment, fragment, parameter } from "effect/sql/Statement"
 import * as Codec from "./Codec.ts"
 import * as OlderBuckets from "./OlderBuckets.ts"
 import type { SqlRows } from "./SqlRows.ts"
@@ -76,7 +76,7 @@ const readCounters = (older: OlderBuckets.OlderBuckets, found: ReadonlyArray<Cod
     const known = older.find(row.name, row.older)
     const kept = known ?? Codec.olderBuckets(row)
     if (known === undefined) older.keep(row.name, kept)
-    return { name: row.name, time: row.time, counter: Codec.counter(row, kept), older: kept }
+    return { name: row.name, time: row.time, counter: Codec.counter(row, kept, older.texts), older: kept }
   })
 
 /**
@@ -228,18 +228,26 @@ export const fetch = Effect.fnUntraced(function*(
 /** SQLite takes so many parameters in one statement, and more. */
 const rowsPerStatement = 200
 
-/** Statements that write rows. In PostgreSQL their text does not depend on how many rows there are. */
+/** A column of several rows, for PostgreSQL. Numbers are whole. */
+const column = (sql: SqlClient, values: ReadonlyArray<Codec.Columns[string]>): Fragment => {
+  // The shorter one of several lists is filled up with nulls.
+  if (values.every((value) => value === null)) return sql`NULL::text[]`
+  const texts = fragment([parameter(values.map((value) => value === null ? null : String(value)))])
+  return values.some((value) => typeof value === "number") ? sql`${texts}::text[]::bigint[]` : sql`${texts}::text[]`
+}
+
+/** Statements that write rows. In PostgreSQL their text does not depend on how many rows there are: it is parsed once. */
 const upsert = (sql: SqlClient, table: string, key: string, all: ReadonlyArray<Codec.Columns>) => {
   if (!Arr.isReadonlyArrayNonEmpty(all)) return []
   const columns = Object.keys(all[0])
-  const names = sql.csv(columns.map((name) => sql`${sql(name)}`))
   const changes = sql.csv(columns.filter((it) => it !== key).map((name) => sql`${sql(name)} = excluded.${sql(name)}`))
   const end = sql`ON CONFLICT (${sql(key)}) DO UPDATE SET ${changes}`
   return sql.onDialectOrElse({
-    pg: () => [
-      sql`INSERT INTO ${sql(table)} (${names}) SELECT ${names}
-        FROM json_populate_recordset(NULL::${sql(table)}, ${JSON.stringify(all)}::text::json) ${end}`
-    ],
+    pg: () => {
+      const names = sql.csv(columns.map((name) => sql`${sql(name)}`))
+      const lists = sql.csv(columns.map((name) => column(sql, all.map((row) => row[name] ?? null))))
+      return [sql`INSERT INTO ${sql(table)} (${names}) SELECT * FROM unnest(${lists}) ${end}`]
+    },
     orElse: () =>
       Arr.chunksOf(all, rowsPerStatement).map((some) => sql`INSERT INTO ${sql(table)} ${sql.insert(some)} ${end}`)
   })
@@ -269,11 +277,11 @@ export const flush = (sql: SqlClient, rows: SqlRows, hasMoved: boolean): Effect.
     const figures = Array.from(counters.changed, ([name, it]) => {
       const kept = rows.keptOlder.get(name) ?? OlderBuckets.none
       if (it.spent.older === kept.spent && it.count.older === kept.count) {
-        return Codec.counterColumns(name, it, kept.version)
+        return Codec.counterColumns(name, it, kept.version, rows.older.texts)
       }
       const version = rows.older.newVersion(rows.lease)
       older.push(Codec.olderColumns(name, it, version))
-      return Codec.counterColumns(name, it, version)
+      return Codec.counterColumns(name, it, version, rows.older.texts)
     })
     const charged = Array.from(authorizations.changed.values(), Codec.authorizationColumns)
     return runAll(sql, [

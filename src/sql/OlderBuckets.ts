@@ -6,7 +6,8 @@
  * @since 0.1.0
  */
 import { emptyCounter } from "../ledger/Books.ts"
-import type { Older } from "../ledger/Rolling.ts"
+import type { Buckets } from "../ledger/Rolling.ts"
+import { BucketTexts } from "./BucketTexts.ts"
 
 /**
  * Older buckets of one counter.
@@ -17,8 +18,8 @@ import type { Older } from "../ledger/Rolling.ts"
 export interface Kept {
   /** Differs wherever the buckets do; empty where there are none. */
   readonly version: string
-  readonly spent: Older
-  readonly count: Older
+  readonly spent: Buckets
+  readonly count: Buckets
 }
 
 const empty = emptyCounter()
@@ -41,6 +42,8 @@ const most = 256
  * @since 0.1.0
  */
 export class OlderBuckets {
+  /** What is written for the recent ones. */
+  readonly texts = new BucketTexts()
   private readonly known = new Map<string, Kept>()
   private made = 0
 

@@ -156,12 +156,16 @@ export const make = Effect.fnUntraced(function*(
       )
     )
 
-  /** The first statement of every step: it lets nobody wait for ever, and takes the lock. */
+  /**
+   * The first statements of every step: they let nobody wait for ever, and take the lock. Plans are made while the tables are
+   * empty, and kept: tables are not to be read whole when they are full.
+   */
   const begin = (durable: boolean) =>
     Effect.andThen(
       sql`SELECT set_config('lock_timeout', ${inVain ? "500" : "5000"}, true),
         set_config('statement_timeout', '10000', true),
         set_config('idle_in_transaction_session_timeout', '10000', true),
+        set_config('enable_seqscan', 'off', true),
         set_config('synchronous_commit', ${durable ? setting?.value ?? "on" : "off"}, true)`,
       sql`SELECT 1 FROM effect_mpp_ledger WHERE one = 1 FOR UPDATE`
     )

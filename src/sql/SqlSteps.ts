@@ -160,7 +160,9 @@ export const make = (backend: Backend) => {
     operation: "leave",
     durable: true,
     run: Effect.fnUntraced(function*({ rows, steps }: Work) {
-      const mine = sql.and([sql`lease = ${rows.lease}`, sql`delivery = 'delivering'`])
+      // The condition of an index, which SQLite recognises by its words.
+      const underWay = sql`delivery IN ('open', 'delivering')`
+      const mine = sql.and([sql`lease = ${rows.lease}`, underWay, sql`delivery = 'delivering'`])
       const ids = yield* Fetch.purchases(sql, rows, mine)
       yield* Fetch.fetch(sql, rows, (wants) => {
         for (const id of ids) wants.bought(id)

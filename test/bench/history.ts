@@ -3,6 +3,7 @@ import { Effect, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { Rolling } from "../../src/ledger/Rolling.ts"
 import * as Transition from "../../src/ledger/Transition.ts"
+import { BucketTexts } from "../../src/sql/BucketTexts.ts"
 import * as Codec from "../../src/sql/Codec.ts"
 import { draftOf, priceUsd, settled } from "./drafts.ts"
 
@@ -59,6 +60,7 @@ export const fill = Effect.fnUntraced(function*(rows: number) {
   yield* sql.withTransaction(Effect.gen(function*() {
     yield* insert("effect_mpp_purchase", made.purchase, { seq: "2 * i - 1", created_at: time, counted_at: time })
     yield* insert("effect_mpp_authorization", made.authorization, { seq: "2 * i" })
+    const texts = new BucketTexts()
     const spent = new Rolling()
     const count = new Rolling()
     for (let i = 1; i <= rows; i++) {
@@ -67,7 +69,9 @@ export const fill = Effect.fnUntraced(function*(rows: number) {
     }
     for (const name of made.counters) {
       const counter = { exposed: 0n, spent, count }
-      yield* sql`INSERT INTO effect_mpp_counter ${sql.insert(Codec.counterColumns(name, counter, "of yesterday"))}`
+      yield* sql`INSERT INTO effect_mpp_counter ${
+        sql.insert(Codec.counterColumns(name, counter, "of yesterday", texts))
+      }`
       yield* sql`INSERT INTO effect_mpp_counter_older ${sql.insert(Codec.olderColumns(name, counter, "of yesterday"))}`
     }
     yield* sql`UPDATE effect_mpp_ledger SET time = ${start + rows * step}, sequence = ${2 * rows}`

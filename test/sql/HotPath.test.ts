@@ -8,7 +8,7 @@ import * as Ledger from "../../src/Ledger.ts"
 import * as LedgerSql from "../../src/sql/LedgerSql.ts"
 import * as NodeSqlite from "../../src/sql/NodeSqlite.ts"
 import * as History from "../bench/history.ts"
-import { growing, request } from "./hotPath.ts"
+import { growing, housekeeping, request } from "./hotPath.ts"
 import * as Temporary from "./temporary.ts"
 
 const file = Effect.map(Temporary.directory, (directory) => join(directory, "ledger.sqlite"))
@@ -100,14 +100,22 @@ describe("a payment that is written to SQLite", () => {
       assert.deepStrictEqual(measured[2], measured[0])
     }))
 
-  it.live("finds every row by an index", () =>
+  it.live("finds every row by an index, and so do those who look after what was paid", () =>
     Effect.gen(function*() {
-      const { filename, ledger } = yield* filled(300)
-      const executed = yield* recorded(Effect.provideService(payments, Ledger.Ledger, ledger))
-      const statements = new Set(
-        executed.map(({ sql }) => sql).filter((sql) => /^(SELECT|INSERT|UPDATE|DELETE)/.test(sql))
+      const filename = yield* file
+      yield* Effect.scoped(open(filename))
+      yield* client(filename, History.fill(300))
+      const executed = yield* recorded(
+        Effect.scoped(
+          Effect.flatMap(open(filename), (context) => Effect.provide(Effect.andThen(payments, housekeeping), context))
+        )
       )
-      assert.isAbove(statements.size, 5)
+      const statements = new Set(
+        executed.map(({ sql }) => sql).filter((sql) =>
+          /^(SELECT|INSERT|UPDATE|DELETE)/.test(sql) && sql.includes("effect_mpp_")
+        )
+      )
+      assert.isAbove(statements.size, 15)
       const plans = yield* client(
         filename,
         Effect.gen(function*() {
@@ -120,10 +128,12 @@ describe("a payment that is written to SQLite", () => {
         })
       )
       assert.isTrue(plans.some(({ steps }) => steps.some((step) => step.startsWith("SEARCH"))))
-      // Of its own name, or of the one that a statement gives it.
+      // A table goes by its own name, or by the one that a statement gives it.
       const names = new Set(growing.flatMap((table) => [`effect_mpp_${table}`, table.charAt(0), "o"]))
       for (const { statement, steps } of plans) {
         for (const step of steps) {
+          // An index of what is under way may be read whole: it is short.
+          if (/ USING (?:COVERING )?INDEX effect_mpp_\w+_(?:lease|open|unproven)$/.test(step)) continue
           const [, scanned] = /^SCAN (\w+)/.exec(step) ?? []
           assert.isFalse(scanned !== undefined && names.has(scanned), `${step}: ${statement}`)
         }
