@@ -57,7 +57,7 @@ export const make = Effect.gen(function*() {
      */
     recall: Effect.fnUntraced(function*(
       candidates: ReadonlyArray<Candidate>
-    ): Effect.fn.Return<void, LedgerUnavailable | PolicyDenied> {
+    ): Effect.fn.Return<void, PolicyDenied> {
       const purchases = candidates.filter(({ offer }) => offer.intent === "charge")
         .map(({ asset, offer: { payee, units }, rail: { payer } }) => ({ asset, payer, payee, units }))
       const found = yield* foreign.recall(purchases)

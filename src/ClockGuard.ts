@@ -145,7 +145,9 @@ export const make = Effect.gen(function*() {
     })
     return yield* new PolicyDenied({
       rule: "clock",
-      detail: `the clock of this machine ${clock}, and ${witness}. Nothing new is signed until it is right again`
+      detail: `the clock of this machine ${clock}, and ${witness}. Nothing new is signed until it is right again${
+        isOff ? "" : ", or the program is started anew by a clock that is"
+      }`
     })
   })
 

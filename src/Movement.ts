@@ -51,11 +51,22 @@ export interface Movement {
 export interface Moved {
   /** In the order of the chain; those of blocks that are not final yet included, as far as was looked. */
   readonly movements: ReadonlyArray<Movement>
-  /** The last final block that was looked at, or where the next search begins. */
+  /**
+   * The last final block that was looked at, or where the next search begins: before the last one began, where the chain is
+   * not as long as it was said to be.
+   */
   readonly until: bigint
-  /** Whether that was the last final block there is. */
+  /** Whether all that is final was looked at. */
   readonly isComplete: boolean
 }
+
+/**
+ * Where a search begins: after a block, or at a time in milliseconds since the epoch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Since = bigint | { readonly at: number }
 
 /**
  * An asset that a rail's wallet holds on a chain, and the kind of payments that leave it.
@@ -71,6 +82,6 @@ export interface Account {
   readonly payer: string
   /** Whether no two payments have the same mark. */
   readonly hasUniqueMarks: boolean
-  /** What left it after a block; without one, nothing did, and it is only said which block is the latest. */
-  readonly moved: (since: bigint | undefined) => Effect.Effect<Moved, ChainError>
+  /** What left it since then; without that, nothing did, and it is only said which block is the latest. */
+  readonly moved: (since: Since | undefined) => Effect.Effect<Moved, ChainError>
 }

@@ -205,10 +205,13 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
       const again = Demand.read(answer, yield* Clock.currentTimeMillis)
       choice = yield* choose(exchange, given, again, unusable)
     }
-    yield* Effect.catch(
-      admission.recall(choice.candidates),
-      (error) => Purchase.fail(work, error, error._tag === "PolicyDenied" ? "unknown" : money)
-    )
+    const [best] = choice.candidates
+    yield* Effect.catch(admission.recall(choice.candidates), (error) =>
+      Effect.andThen(
+        // Whoever asks once more may be handed the same challenge.
+        best === undefined ? Effect.void : challenges.free(exchange.origin, best.offer, work.id),
+        Purchase.fail(work, error, "unknown")
+      ))
     return yield* walk(work, choice, tried).pipe(
       Effect.tap(() => paid(work)),
       Effect.onInterrupt(() => giveUp(work))

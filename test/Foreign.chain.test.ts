@@ -9,6 +9,7 @@ import { join } from "node:path"
 import * as Agent from "../src/Agent.ts"
 import * as Budget from "../src/Budget.ts"
 import * as Ledger from "../src/Ledger.ts"
+import * as Payment from "../src/Payment.ts"
 import * as EvmCharge from "../src/rails/EvmCharge.ts"
 import * as ExactEvm from "../src/rails/ExactEvm.ts"
 import * as LedgerSql from "../src/sql/LedgerSql.ts"
@@ -149,6 +150,31 @@ layer(chain(), { excludeTestServices: true, timeout: "60 seconds" })(
           assert.deepStrictEqual(transfers, [])
           assert.strictEqual(warnings.length, 1)
         }))
+
+      it.effect("pays when it is asked once more, also where the shop hands out the same challenge again", () => {
+        let first: Promise<Response> | undefined
+        return Effect.gen(function*() {
+          const { folder } = yield* world
+          const [file, yesterday] = [join(folder, "ledger"), join(folder, "yesterday")]
+          const ofMpp = Payment.with({ rails: ["evm/charge"] })
+          yield* Effect.andThen(buy, Effect.andThen(finalize, sweep)).pipe(ofMpp, Effect.provide(agent(file, [])))
+          copyFileSync(file, yesterday)
+          first = undefined
+          yield* Effect.andThen(buy, Effect.andThen(finalize, sweep)).pipe(ofMpp, Effect.provide(agent(file, [])))
+          copyFileSync(yesterday, file)
+          first = undefined
+          yield* Effect.gen(function*() {
+            assert.strictEqual(yield* refused, "maybe-paid (unknown)")
+            assert.strictEqual(yield* buy, "paid")
+          }).pipe(ofMpp, Effect.provide(agent(file, [])))
+        }).pipe(Effect.provide(Layer.fresh(evmServer({
+          around: async (request, answer) => {
+            if (request.headers.has("authorization")) return answer()
+            first ??= answer()
+            return (await first).clone()
+          }
+        }))))
+      })
 
       it.effect("cannot ask the chain after it was copied: nothing new is signed", () =>
         Effect.gen(function*() {

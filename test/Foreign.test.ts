@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, Option, Result } from "effect"
+import { Effect, Fiber, Layer, Logger, Option, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { copyFileSync } from "node:fs"
 import { join } from "node:path"
@@ -7,11 +7,11 @@ import * as Asset from "../src/Asset.ts"
 import * as Budget from "../src/Budget.ts"
 import * as Foreign from "../src/Foreign.ts"
 import * as Ledger from "../src/Ledger.ts"
-import type { Account } from "../src/Movement.ts"
-import { ChainError } from "../src/PaymentError.ts"
+import type { Account, Since } from "../src/Movement.ts"
+import { ChainError, LedgerUnavailable } from "../src/PaymentError.ts"
 import * as Rails from "../src/Rails.ts"
 import * as LedgerSql from "../src/sql/LedgerSql.ts"
-import { charge, hour, judge } from "./ledger.ts"
+import { charge, foreign, hour, judge } from "./ledger.ts"
 import { directory, layerSqlite } from "./sql/temporary.ts"
 
 const asset = new Asset.Asset({
@@ -36,7 +36,7 @@ interface Paid {
 
 /** A chain on which others pay as well; `down` if it does not answer. */
 const chain = () => {
-  const world = { paid: [] as Array<Paid>, final: 10, latest: 10, down: false, asked: [] as Array<bigint | undefined> }
+  const world = { paid: [] as Array<Paid>, final: 10, latest: 10, down: false, asked: [] as Array<Since | undefined> }
   const account = (options: Partial<Account> = {}): Account => ({
     name: "test/account",
     network: asset.network,
@@ -49,7 +49,9 @@ const chain = () => {
         if (world.down) {
           return Effect.fail(new ChainError({ network: asset.network, operation: "logs", detail: "no answer" }))
         }
-        const movements = since === undefined ? [] : world.paid.filter(({ block }) => block > Number(since))
+        const movements = since === undefined
+          ? []
+          : world.paid.filter(({ at = 0, block }) => typeof since === "bigint" ? block > since : at * hour >= since.at)
         return Effect.succeed({
           movements: movements.map(({ at = 0, block, fee = 0n, mark, name, payee = "0x2", units = 100n }) => ({
             reference: name,
@@ -236,6 +238,87 @@ for (const [name, ledger] of [["memory", Ledger.layerMemory({ quiet: true })], [
         }).pipe(Effect.provide(foreignOver(ledger, [rail("one", [broken, account()])])))
       }))
 
+    it.effect("goes on from one go to the next, each of which is kept when a later one fails", () =>
+      Effect.gen(function*() {
+        const { account, rail } = chain()
+        const asked: Array<Since | undefined> = []
+        let isUp = false
+        const moved: Account["moved"] = (since) =>
+          Effect.suspend(() => {
+            asked.push(since)
+            const from = typeof since === "bigint" ? since : 10n
+            return from >= 12n && !isUp
+              ? Effect.fail(new ChainError({ network: asset.network, operation: "logs", detail: "no answer" }))
+              : Effect.succeed({
+                movements: [],
+                until: from === 14n || since === undefined ? from : from + 1n,
+                isComplete: from === 14n || since === undefined
+              })
+          })
+        yield* Effect.gen(function*() {
+          yield* compare
+          yield* compare
+          isUp = true
+          yield* compare
+          assert.deepStrictEqual(asked, [undefined, 10n, 11n, 12n, 12n, 13n, 14n])
+        }).pipe(Effect.provide(foreignOver(ledger, [rail("one", [account({ moved })])])))
+      }))
+
+    it.effect("looks again where a chain turns out to be shorter than it was said to be", () =>
+      Effect.gen(function*() {
+        const { account, rail, world } = chain()
+        const asked: Array<Since | undefined> = []
+        const heights = [1n << 200n, 10n, 12n]
+        const moved: Account["moved"] = (since) => {
+          const latest = heights[Math.min(asked.push(since), heights.length) - 1]!
+          return typeof since === "bigint" && latest < since
+            ? Effect.succeed({ movements: [], until: latest, isComplete: false })
+            : Effect.map(account().moved(since), (it) => ({ ...it, until: latest }))
+        }
+        yield* Effect.gen(function*() {
+          yield* compare
+          world.paid.push({ name: "one", block: 11 })
+          world.final = 11
+          yield* compare
+          yield* compare
+          assert.deepStrictEqual(asked, [undefined, 1n << 200n, 10n])
+          assert.deepStrictEqual(yield* noted, ["one"])
+        }).pipe(Effect.provide(foreignOver(ledger, [rail("one", [account({ moved })])])))
+      }))
+
+    it.effect("stays readable, whatever figures a node invents", () =>
+      Effect.gen(function*() {
+        const { account, rail, world } = chain()
+        yield* Effect.gen(function*() {
+          yield* compare
+          for (let at = 0; at < 12; at++) {
+            world.paid.push({ name: `much ${at}`, block: 11, units: 2n ** 256n - 1n })
+          }
+          world.final = 11
+          yield* compare
+          assert.isTrue((yield* spent()) > 10n ** 18n)
+          world.paid.push({ name: "more", block: 12, units: 2n ** 300n, fee: 1n })
+          world.final = 12
+          yield* compare
+          assert.strictEqual((yield* noted).length, 13)
+          yield* authorize(charge("own", 7n))
+        }).pipe(Effect.provide(foreignOver(ledger, [rail("one", [account()])])))
+      }))
+
+    it.effect("tells it page by page, the newest first", () =>
+      Effect.gen(function*() {
+        const ledger = yield* Ledger.Ledger
+        for (const [at, reference] of ["a", "b", "c"].entries()) {
+          yield* ledger.foreign(foreign(reference, { notedAt: at >> 1, maybeForgotten: at === 0 }))
+        }
+        const page = (after?: string) =>
+          Effect.map(ledger.foreigns({ limit: 2, after }), (all) => all.map(({ reference }) => reference))
+        assert.deepStrictEqual([yield* page(), yield* page("b"), yield* page("a")], [["c", "b"], ["a"], []])
+        assert.deepStrictEqual((yield* ledger.foreigns({ maybeForgotten: true })).map(({ reference }) => reference), [
+          "a"
+        ])
+      }).pipe(Effect.provide(ledger)))
+
     it.effect("does not suspect what others paid while it was there", () =>
       Effect.gen(function*() {
         const { account, rail, world } = chain()
@@ -318,8 +401,181 @@ describe("Foreign, with a ledger that was put back or copied", () => {
       yield* Effect.gen(function*() {
         yield* compare
         assert.strictEqual(yield* recall(100n), undefined, "told by another process before")
+        assert.strictEqual(yield* recall(77n), undefined, "and before it was final")
         yield* TestClock.adjust("24 hours")
         assert.strictEqual(yield* recall(51n), undefined, "a day later nobody means the same")
+      }).pipe(Effect.provide(foreignOver(at(join(folder, "ledger")), [one])))
+    }))
+
+  it.effect("stops an equal purchase also when that cannot be written down", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const one = rail("one", [account()])
+      yield* used(join(folder, "ledger"), one)
+      world.paid.push({ name: "forgotten", block: 13, at: 2 })
+      world.final = 13
+      yield* TestClock.adjust("2 hours")
+      const readOnly = Layer.effect(
+        Ledger.Ledger,
+        Effect.map(Ledger.Ledger, (ledger) =>
+          Ledger.Ledger.of({
+            ...ledger,
+            recalled: () => Effect.fail(new LedgerUnavailable({ operation: "recalled", detail: "the disk is full" }))
+          }))
+      )
+      const file = at(join(folder, "ledger"))
+      yield* Effect.gen(function*() {
+        yield* compare
+        assert.strictEqual(yield* recall(100n), "forgotten")
+        assert.strictEqual(yield* recall(100n), undefined)
+      }).pipe(Effect.provide(foreignOver(Layer.provide(readOnly, file), [one])))
+      yield* Effect.gen(function*() {
+        yield* compare
+        assert.strictEqual(yield* recall(100n), "forgotten", "nobody knows that it was told")
+      }).pipe(Effect.provide(foreignOver(file, [one])))
+    }))
+
+  /** The rule by which nothing is signed for an account, with what it says. */
+  const objection = Effect.fnUntraced(function*(payer = "0x1") {
+    const objections = yield* Foreign.Foreign.use(({ objections }) => objections)
+    return Option.getOrUndefined(Option.map(objections({ asset, payer }), ({ detail, rule }) => `${rule}: ${detail}`))
+  })
+
+  it.effect("signs nothing on a chain that nobody can ask about, and says what to do", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { rail } = chain()
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      const alone = rail("one", [])
+      yield* used(file, alone)
+      copyFileSync(file, copy)
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* objection(), undefined)
+      }).pipe(Effect.provide(foreignOver(at(file), [alone])))
+      yield* Effect.gen(function*() {
+        assert.match((yield* objection()) ?? "", /^ledger-copied: .*Set MPP_RPC_1337, or begin with a new ledger/)
+        assert.strictEqual(yield* objection("0x9"), undefined)
+      }).pipe(Effect.provide(foreignOver(at(copy), [alone])))
+    }))
+
+  it.effect("is no reason to ask where the original had not signed yet and was compared with no chain", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { rail } = chain()
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      yield* Effect.provide(compare, foreignOver(at(file), [rail("one", [])]))
+      copyFileSync(file, copy)
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* objection(), undefined)
+      }).pipe(Effect.provide(foreignOver(at(copy), [rail("one", [])])))
+    }))
+
+  it.effect("is suspected of what the original has signed since, though the copy is one of an empty ledger", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const one = rail("one", [account()])
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      yield* Effect.provide(compare, foreignOver(at(file), [one]))
+      copyFileSync(file, copy)
+      world.paid.push({ name: "forgotten", block: 11, at: 1 })
+      world.final = 11
+      yield* TestClock.adjust("2 hours")
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* objection(), undefined)
+        assert.strictEqual(yield* recall(100n), "forgotten")
+      }).pipe(Effect.provide(foreignOver(at(copy), [one])))
+    }))
+
+  it.effect("is compared from when it signed last, where it never was before", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      yield* used(file, rail("one", []))
+      copyFileSync(file, copy)
+      world.paid.push({ name: "long ago", block: 11, at: 0.5 }, { name: "forgotten", block: 11, at: 1.5 })
+      world.final = 11
+      world.down = true
+      yield* TestClock.adjust("1 hour")
+      yield* Effect.gen(function*() {
+        assert.match((yield* objection()) ?? "", /^ledger-copied: .*`mpp reconcile --watch`/)
+        world.down = false
+        assert.strictEqual(yield* objection(), undefined)
+        assert.deepStrictEqual(yield* noted, ["forgotten"])
+        assert.strictEqual(yield* recall(100n), "forgotten")
+      }).pipe(Effect.provide(foreignOver(at(copy), [rail("one", [account()])])))
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* objection(), undefined)
+        assert.strictEqual(world.asked.at(-1), 11n)
+      }).pipe(Effect.provide(foreignOver(at(copy), [rail("one", [account()])])))
+    }))
+
+  it.effect("does not take a node that is behind for the chain", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      yield* used(file, rail("one", [account()]))
+      copyFileSync(file, copy)
+      let latest = 5n
+      const behind = account({
+        moved: (since) =>
+          typeof since === "bigint" && latest < since
+            ? Effect.succeed({ movements: [], until: latest, isComplete: false })
+            : account().moved(since)
+      })
+      yield* Effect.gen(function*() {
+        for (let time = 0; time < 3; time++) assert.match((yield* objection()) ?? "", /^ledger-copied/)
+        latest = 20n
+        assert.strictEqual(yield* objection(), undefined)
+        assert.strictEqual(world.asked.at(-1), 10n)
+      }).pipe(Effect.provide(foreignOver(at(copy), [rail("one", [behind])])))
+    }))
+
+  it.effect("is not taken for the original because it could not be read at first", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const one = rail("one", [account()])
+      const [file, copy] = [join(folder, "ledger"), join(folder, "ledger-copy")]
+      yield* used(file, one)
+      copyFileSync(file, copy)
+      let isLocked = true
+      const locked = Layer.effect(
+        Ledger.Ledger,
+        Effect.map(Ledger.Ledger, (ledger) =>
+          Ledger.Ledger.of({
+            ...ledger,
+            about: Effect.suspend(() =>
+              isLocked ? Effect.fail(new LedgerUnavailable({ operation: "about", detail: "locked" })) : ledger.about
+            )
+          }))
+      )
+      world.down = true
+      yield* Effect.gen(function*() {
+        assert.match((yield* objection()) ?? "", /^ledger-copied: the ledger cannot be read/)
+        isLocked = false
+        assert.match((yield* objection()) ?? "", /has not answered yet/)
+        world.down = false
+        assert.strictEqual(yield* objection(), undefined)
+      }).pipe(Effect.provide(foreignOver(Layer.provide(locked, at(copy)), [one])))
+    }))
+
+  it.effect("waits a moment for the chain before it pays, where it may have forgotten something", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const { account, rail, world } = chain()
+      const one = rail("one", [account({ moved: (since) => Effect.delay(account().moved(since), "1 second") })])
+      yield* used(join(folder, "ledger"), rail("one", [account()]))
+      world.paid.push({ name: "forgotten", block: 13, at: 1.5 })
+      world.final = 13
+      yield* TestClock.adjust("1 hour")
+      yield* Effect.gen(function*() {
+        const paying = yield* Effect.forkChild(Effect.andThen(objection(), recall(100n)))
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual(yield* Fiber.join(paying), "forgotten")
       }).pipe(Effect.provide(foreignOver(at(join(folder, "ledger")), [one])))
     }))
 
@@ -330,13 +586,9 @@ describe("Foreign, with a ledger that was put back or copied", () => {
       const one = rail("one", [account()])
       yield* used(join(folder, "ledger"), one)
       copyFileSync(join(folder, "ledger"), join(folder, "ledger-copy"))
-      const objection = Effect.fnUntraced(function*(payer = "0x1") {
-        const objections = yield* Foreign.Foreign.use(({ objections }) => objections)
-        return Option.getOrUndefined(Option.map(objections({ asset, payer }), ({ rule }) => rule))
-      })
       world.down = true
       yield* Effect.gen(function*() {
-        assert.strictEqual(yield* objection(), "ledger-copied")
+        assert.match((yield* objection()) ?? "", /^ledger-copied/)
         assert.strictEqual(yield* objection("0x9"), undefined)
         world.down = false
         world.paid.push({ name: "forgotten", block: 11, at: 1 })

@@ -65,6 +65,24 @@ interface Options {
   readonly spendableUntil?: number
 }
 
+/** A payment that left the wallet, and that the ledger does not know. */
+export const foreign = (reference: string, change: Partial<Ledger.Foreign> = {}) =>
+  new Ledger.Foreign({
+    reference,
+    network: "eip155:1337",
+    asset: "0xaa",
+    payer: "0x1",
+    payee: "0x2",
+    units: 30_000n,
+    usd: 31_000n,
+    transaction: `0x${reference}`,
+    counters: ["agent:default"],
+    at: 0,
+    notedAt: 0,
+    maybeForgotten: false,
+    ...change
+  })
+
 /** A purchase `p-<id>` and its charge. */
 export const charge = (
   id: string,

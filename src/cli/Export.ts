@@ -2,8 +2,8 @@
  * A ledger as lines of JSON, each of which names the SHA-256 of the line before it: whoever has the digest of the last one
  * can tell whether any of them was changed. A signature over that digest says whose word the file is.
  *
- * The first line names the ledger. Purchases follow, and sessions, the newest first, each with all evidence. The line
- * before the signature says how many there were, so that a file that was cut is told from a whole one.
+ * The first line names the ledger. Purchases follow, and sessions, each with all evidence, and what left the wallet without
+ * this ledger, the newest first. The line before the signature says how many there were, so that a file that was cut is told from a whole one.
  *
  * @since 0.1.0
  */
@@ -57,7 +57,7 @@ export const Header = Schema.Struct({
  * @since 0.1.0
  */
 export const Entry = Schema.Struct({
-  type: Schema.Literals(["purchase", "session"]),
+  type: Schema.Literals(["purchase", "session", "foreign"]),
   previous: Schema.String
 })
 
@@ -71,6 +71,7 @@ export const End = Schema.Struct({
   type: Schema.Literal("end"),
   purchases: Count,
   sessions: Count,
+  foreign: Count,
   previous: Schema.String
 })
 
@@ -136,7 +137,7 @@ const sign = Effect.fnUntraced(function*(key: Redacted.Redacted<string>, text: s
 export const lines = Effect.fnUntraced(function*(key: Option.Option<Redacted.Redacted<string>>) {
   const ledger = yield* Ledger.Ledger
   const previous = yield* Ref.make<string | null>(null)
-  const counts = yield* Ref.make({ purchases: 0, sessions: 0 })
+  const counts = yield* Ref.make({ purchases: 0, sessions: 0, foreign: 0 })
 
   /** The next line of the chain. */
   const next = (document: JsonObject) =>
@@ -173,6 +174,13 @@ export const lines = Effect.fnUntraced(function*(key: Option.Option<Redacted.Red
     })
   })))
 
+  const foreign = Pages.foreigns.pipe(Stream.mapEffect((one) =>
+    Effect.andThen(
+      Ref.update(counts, (now) => ({ ...now, foreign: now.foreign + 1 })),
+      next({ type: "foreign", ...Records.foreign(one) })
+    )
+  ))
+
   const end = Effect.flatMap(Ref.get(counts), (count) => next({ type: "end", ...count }))
 
   const signature = Effect.fnUntraced(function*(key: Redacted.Redacted<string>) {
@@ -183,6 +191,7 @@ export const lines = Effect.fnUntraced(function*(key: Option.Option<Redacted.Red
   return Stream.fromEffect(next({ ...header })).pipe(
     Stream.concat(purchases),
     Stream.concat(sessions),
+    Stream.concat(foreign),
     Stream.concat(Stream.fromEffect(end)),
     Stream.concat(Option.match(key, {
       onNone: () => Stream.empty,

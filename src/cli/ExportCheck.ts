@@ -22,6 +22,7 @@ export interface Whole {
   readonly lines: number
   readonly purchases: number
   readonly sessions: number
+  readonly foreign: number
   /** The digest of its end: whoever keeps it elsewhere knows this file again. */
   readonly head: string
   /** The address that signed it. */
@@ -36,6 +37,7 @@ interface Reading {
   readonly header: Option.Option<typeof Export.Header.Type>
   readonly purchases: number
   readonly sessions: number
+  readonly foreign: number
   readonly head: Option.Option<string>
   readonly signer: Option.Option<string>
 }
@@ -46,6 +48,7 @@ const nothing: Reading = {
   header: Option.none(),
   purchases: 0,
   sessions: 0,
+  foreign: 0,
   head: Option.none(),
   signer: Option.none()
 }
@@ -91,8 +94,11 @@ const read = Effect.fnUntraced(function*(reading: Reading, text: string) {
       return { ...now, purchases: reading.purchases + 1 }
     case "session":
       return { ...now, sessions: reading.sessions + 1 }
+    case "foreign":
+      return { ...now, foreign: reading.foreign + 1 }
     case "end":
-      return line.purchases === reading.purchases && line.sessions === reading.sessions
+      return line.purchases === reading.purchases && line.sessions === reading.sessions &&
+          line.foreign === reading.foreign
         ? { ...now, head: Option.fromNullOr(now.last) }
         : yield* broken(number, "counts other lines than those before it")
     case "signature": {
@@ -115,7 +121,7 @@ const read = Effect.fnUntraced(function*(reading: Reading, text: string) {
  */
 export const check = Effect.fnUntraced(function*<E, R>(lines: Stream.Stream<string, E, R>) {
   const all = yield* Stream.runFoldEffect(lines, () => nothing, (reading, text) => read(reading, text))
-  const { head, header, purchases, sessions, signer } = all
+  const { foreign, head, header, purchases, sessions, signer } = all
   if (Option.isNone(header)) return yield* broken(1, "is not there: the file is empty")
   if (Option.isNone(head)) return yield* broken(all.lines + 1, "is missing, and all after it: the file was cut")
   const whole: Whole = {
@@ -123,6 +129,7 @@ export const check = Effect.fnUntraced(function*<E, R>(lines: Stream.Stream<stri
     lines: all.lines,
     purchases,
     sessions,
+    foreign,
     head: head.value,
     signer
   }

@@ -115,6 +115,27 @@ export const query = (filters: Filters): Query.Purchases => ({
 })
 
 /**
+ * Whether what left the wallet without this ledger belongs to what the flags ask for: nobody knows of what agent it was, for
+ * what merchant, or what was got for it.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isOfAll = (filters: Filters): boolean => {
+  const { since: _, until: __, ...others } = query(filters)
+  return Object.values(others).every((wanted) => wanted === undefined)
+}
+
+/**
+ * Whether something happened in the time that the flags ask for.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isInTime = ({ since, until }: Filters, at: number): boolean =>
+  at >= Option.getOrElse(since, () => 0) && at < Option.getOrElse(until, () => Infinity)
+
+/**
  * Whether the flags leave anything out.
  *
  * @category predicates

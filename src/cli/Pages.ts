@@ -45,6 +45,20 @@ export const purchases = (query: Query.Purchases): Stream.Stream<Query.Paid, Led
     )))
 
 /**
+ * All that was moved and is not known.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const foreigns: Stream.Stream<Ledger.Foreign, LedgerUnavailable, Ledger.Ledger> = Stream.unwrap(
+  Effect.map(
+    Ledger.Ledger,
+    (ledger) =>
+      all(Infinity, undefined, (after, limit) => ledger.foreigns({ after, limit }), ({ reference }) => reference)
+  )
+)
+
+/**
  * All sessions.
  *
  * @category constructors

@@ -159,6 +159,48 @@ export const purchase = ({ authorizations, purchase }: Query.Paid): JsonObject =
 })
 
 /**
+ * What left the wallet and is no payment of this ledger. It counts as spent.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const foreign = (one: Ledger.Foreign): JsonObject => ({
+  paidAt: Moment.toIso(one.at),
+  notedAt: Moment.toIso(one.notedAt),
+  network: one.network,
+  asset: one.asset,
+  units: one.units.toString(),
+  payer: one.payer,
+  payee: one.payee,
+  spentUsd: Amount.formatUsd(one.usd),
+  transaction: one.transaction,
+  maybeForgotten: one.maybeForgotten,
+  reference: one.reference
+})
+
+/**
+ * The same in the order of {@link columns}: what nobody knows of it is empty.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
+export const foreignSummary = (table: typeof Asset.Table.Service, one: Ledger.Foreign): JsonObject => {
+  const asset = Option.getOrUndefined(table.find(one.network, one.asset))
+  return {
+    createdAt: Moment.toIso(one.at),
+    network: one.network,
+    asset: asset?.symbol ?? one.asset,
+    amount: asset === undefined ? null : Amount.format(one.units, asset.decimals),
+    units: one.units.toString(),
+    payee: one.payee,
+    spentUsd: Amount.formatUsd(one.usd),
+    heldUsd: Amount.formatUsd(0n),
+    state: "foreign",
+    reference: one.transaction
+  }
+}
+
+/**
  * A session, without what its rail keeps of it.
  *
  * @category formatting

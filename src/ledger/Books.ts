@@ -114,7 +114,7 @@ export class Books {
   /** Counts what was spent at an earlier time, and became known now. */
   spendAt(counters: ReadonlyArray<string>, usd: bigint, at: number): void {
     const then = Math.min(at, this.now)
-    for (const counter of counters) this.counters.get(counter).spent.insert(then, usd)
+    for (const counter of counters) this.counters.get(counter).spent.insert(then, usd, this.now)
   }
 
   /** Takes spending out of where it was counted. */

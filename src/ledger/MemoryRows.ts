@@ -163,9 +163,8 @@ export class MemoryRows implements Rows {
     return [...kept, ...this.past.values()].flatMap((one) => one !== undefined && marks.has(one.mark) ? [one] : [])
   }
 
-  queryForeigns({ limit, maybeForgotten }: Query.Foreigns): ReadonlyArray<Foreign> {
-    return Array.from(this.foreign.values()).filter((one) => maybeForgotten === undefined || one.maybeForgotten)
-      .toReversed().slice(0, limit)
+  queryForeigns(query: Query.Foreigns): ReadonlyArray<Foreign> {
+    return Query.foreigns(Array.from(this.foreign.values()), query)
   }
 
   // -------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { Foreign } from "./Foreign.ts"
 import type { Authorization, Delivery, Purchase, SessionRecord, SessionState, State } from "./Model.ts"
 
 /**
@@ -68,6 +69,8 @@ export interface Foreigns {
   /** Only what this ledger may have known once, and what no purchase was stopped for. */
   readonly maybeForgotten?: true | undefined
   readonly limit?: number | undefined
+  /** Only what was noted before the one of this reference: the next page. */
+  readonly after?: string | undefined
 }
 
 /**
@@ -113,6 +116,17 @@ export const purchases = (all: ReadonlyArray<Paid>, query: Purchases): ReadonlyA
 export const sessions = (all: ReadonlyArray<SessionRecord>, query: Sessions): ReadonlyArray<SessionRecord> =>
   before(all, query.after, ({ id }) => id)
     .filter((one) => isOneOf(query.state, one.state) && is(query.origin, one.origin))
+    .toReversed().slice(0, query.limit)
+
+/**
+ * The money that a query asks for, of all that was noted, in the order in which it was.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const foreigns = (all: ReadonlyArray<Foreign>, query: Foreigns): ReadonlyArray<Foreign> =>
+  before(all, query.after, ({ reference }) => reference)
+    .filter((one) => query.maybeForgotten === undefined || one.maybeForgotten)
     .toReversed().slice(0, query.limit)
 
 /**

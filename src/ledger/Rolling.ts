@@ -25,6 +25,9 @@ const finest = 1_000
 /** How many buckets are recent, at most. */
 const recentBuckets = 32
 
+/** How many older ones may be as short as they were made: about as many as there are of a day when all have grown. */
+const olderBuckets = 1_000
+
 interface Bucket {
   readonly start: number
   readonly size: number
@@ -140,8 +143,8 @@ export class Rolling {
     this.recent = [...this.recent, { ...bucketAt(now, now, finest), amount }]
   }
 
-  /** Counts an amount at an instant that is past: what became known late. */
-  insert(at: number, amount: bigint): void {
+  /** Counts an amount at an instant that is past: what became known late, perhaps all at once and of long ago. */
+  insert(at: number, amount: bigint, now: number): void {
     const into = (all: Buckets): Buckets => {
       const place = all.findIndex((bucket) => end(bucket) > at)
       const found = all[place]
@@ -154,6 +157,9 @@ export class Rolling {
     const [first] = this.recent
     if (first !== undefined && at >= first.start) this.recent = into(this.recent)
     else this.older = into(this.older)
+    if (this.recent.length <= recentBuckets && this.older.length <= olderBuckets) return
+    this.older = grow(this.all, now)
+    this.recent = none
   }
 
   /** What counts in the window that ends now. */

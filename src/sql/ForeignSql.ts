@@ -79,11 +79,16 @@ export const steps = (sql: SqlClient) => ({
  * @since 0.1.0
  */
 export const reads = (sql: SqlClient) => ({
-  foreigns: ({ limit = Number.MAX_SAFE_INTEGER, maybeForgotten }: Query.Foreigns) =>
+  foreigns: ({ after, limit = Number.MAX_SAFE_INTEGER, maybeForgotten }: Query.Foreigns) =>
     Effect.map(
       sql<Columns>`
         SELECT maybe_forgotten, record FROM effect_mpp_foreign
-        WHERE ${maybeForgotten === undefined ? sql`1 = 1` : sql`maybe_forgotten = 1`}
+        WHERE ${maybeForgotten === undefined ? sql`1 = 1` : sql`maybe_forgotten = 1`} AND ${
+        after === undefined
+          ? sql`1 = 1`
+          : sql`(noted_at, reference) <
+            (SELECT p.noted_at, p.reference FROM effect_mpp_foreign p WHERE p.reference = ${after})`
+      }
         ORDER BY noted_at DESC, reference DESC LIMIT ${limit}`,
       (found) =>
         found.map(({ maybe_forgotten, record }) =>

@@ -71,7 +71,7 @@ const make = Effect.fnUntraced(function*(backend: Backend, options: Options) {
     const { generation, id } = copied.value
     yield* Effect.logWarning(
       `The ledger ${id} was copied or restored (generation ${generation}): what was signed elsewhere since is not known to it. ` +
-        "Nothing new is signed on a chain before the ledger was compared with it"
+        "Nothing new is signed on a chain before the ledger was compared with it, for which a node of it must be configured"
     )
   }
   const lasts = options.lease === undefined ? Lease.leaseMillis : Duration.toMillis(options.lease)

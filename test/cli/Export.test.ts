@@ -7,7 +7,7 @@ import * as Environment from "../../src/cli/Environment.ts"
 import * as Ledger from "../../src/Ledger.ts"
 import * as Rails from "../../src/Rails.ts"
 import * as AgentTest from "../../src/testing/AgentTest.ts"
-import { authorize, charge, close, deliver, drawing, judge, live } from "../ledger.ts"
+import { authorize, charge, close, deliver, drawing, foreign, judge, live } from "../ledger.ts"
 import { directory } from "../sql/temporary.ts"
 import { json, mpp, same } from "./harness.ts"
 
@@ -112,6 +112,47 @@ describe("mpp ledger export", () => {
         Array.from({ length: 450 }, (_, at) => `p-a${449 - at}`)
       )
       assert.deepInclude(lines.at(-1), { purchases: 450, sessions: 0 })
+    }))
+
+  it.effect("tells of what left the wallet without this ledger, on lines of their own, and counts them at the end", () =>
+    Effect.gen(function*() {
+      const agents = yield* same(AgentTest.layer({ merchant }))
+      yield* Effect.gen(function*() {
+        const ledger = yield* Ledger.Ledger
+        for (let at = 0; at < 450; at++) {
+          yield* ledger.foreign(foreign(`f${at}`, { at: at * 1_000, notedAt: at * 1_000 }))
+        }
+      }).pipe(Effect.provide(agents()))
+      const file = join(yield* directory, "ledger.jsonl")
+      yield* mpp(agents, ["ledger", "export", "-o", file])
+      const lines = linesOf(readFileSync(file, "utf8"))
+      const documents = lines.map((line) => JSON.parse(line))
+      assert.deepStrictEqual(
+        documents.flatMap(({ reference, type }) => type === "foreign" ? [reference] : []),
+        Array.from({ length: 450 }, (_, at) => `f${449 - at}`)
+      )
+      const { previous, ...last } = documents[1]
+      assert.deepStrictEqual(last, {
+        type: "foreign",
+        paidAt: "1970-01-01T00:07:29.000Z",
+        notedAt: "1970-01-01T00:07:29.000Z",
+        network: "eip155:1337",
+        asset: "0xaa",
+        units: "30000",
+        payer: "0x1",
+        payee: "0x2",
+        spentUsd: "0.031",
+        transaction: "0xf449",
+        maybeForgotten: false,
+        reference: "f449"
+      })
+      assert.strictEqual(previous, sha256(lines[0]!))
+      assert.deepInclude(documents.at(-1), { purchases: 0, sessions: 0, foreign: 450 })
+      const whole = yield* mpp(agents, ["ledger", "verify", file, "--json"])
+      assert.deepInclude(json(whole), { lines: 452, purchases: 0, sessions: 0, foreign: 450 })
+      writeFileSync(file, chained(lines.toSpliced(5, 1)).map((line) => `${line}\n`).join(""))
+      const cut = yield* mpp(agents, ["ledger", "verify", file, "--json"])
+      assert.deepInclude(json(cut).error, { _tag: "Broken", line: 451 })
     }))
 
   it.effect("says how an empty ledger ends", () =>

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import * as Ledger from "../../src/Ledger.ts"
 import * as AgentTest from "../../src/testing/AgentTest.ts"
-import { authorize, charge, deliver, judge, purchaseOf } from "../ledger.ts"
+import { authorize, charge, deliver, foreign, judge, purchaseOf } from "../ledger.ts"
 import { json, mpp, same } from "./harness.ts"
 
 const origin = "https://merchant.test"
@@ -147,6 +147,82 @@ describe("mpp payments", () => {
         assert.include(ran.stdout, `,${cell},https://merchant.test,GET,/,test,eip155:1337,`)
       }
     }))
+
+  describe("where others have paid with the wallet", () => {
+    const robbed = Effect.gen(function*() {
+      const live = yield* customer
+      yield* Effect.gen(function*() {
+        const ledger = yield* Ledger.Ledger
+        for (const [at, name] of ["early", "late"].entries()) {
+          yield* ledger.foreign(foreign(name, { at: at * 5_400_000, notedAt: at }))
+        }
+      }).pipe(Effect.provide(live()))
+      return live
+    })
+
+    it.effect("lists that below the payments, the newest first, since it counts as spent", () =>
+      Effect.gen(function*() {
+        const ran = yield* mpp(yield* robbed, ["payments"])
+        const [, below] = ran.stdout.trimEnd().split("\n\n")
+        assert.deepStrictEqual(below?.split("\n").map((row) => row.replaceAll(/ {2,}/g, "  ")), [
+          "Left the wallet without this ledger, by a copy of it or by another program, and counts as spent:",
+          "PAID (UTC)  TRANSACTION  NETWORK  TO  SPENT",
+          "1970-01-01 01:30:00  0xlate  eip155:1337  0x2  $0.031",
+          "1970-01-01 00:00:00  0xearly  eip155:1337  0x2  $0.031"
+        ])
+      }))
+
+    it.effect("lists that alone where nothing else was paid", () =>
+      Effect.gen(function*() {
+        const live = yield* strangers
+        yield* Effect.provide(Ledger.Ledger.use((ledger) => ledger.foreign(foreign("one"))), live())
+        const ran = yield* mpp(live, ["payments"])
+        assert.match(ran.stdout, /^Left the wallet without this ledger[^]*0xone/)
+      }))
+
+    it.effect("tells programs of it, and spreadsheets, in which all that was spent adds up", () =>
+      Effect.gen(function*() {
+        const live = yield* robbed
+        const told = json(yield* mpp(live, ["payments", "--json"]))
+        assert.strictEqual(told.payments.length, 3)
+        assert.deepStrictEqual(told.foreign.map((one: { transaction: string }) => one.transaction), [
+          "0xlate",
+          "0xearly"
+        ])
+        assert.deepInclude(told.foreign[0], { paidAt: "1970-01-01T01:30:00.000Z", spentUsd: "0.031", units: "30000" })
+        const rows = (yield* mpp(live, ["payments", "--csv"])).stdout.trimEnd().split("\n").map((row) => row.split(","))
+        const column = (name: string) => rows[0]!.indexOf(name)
+        assert.deepStrictEqual(rows.map((row) => row[column("state")]), [
+          "state",
+          "unknown",
+          "settled",
+          "settled",
+          "foreign",
+          "foreign"
+        ])
+        const spent = rows.slice(1).reduce((sum, row) => sum + Number(row[column("spentUsd")]), 0)
+        assert.strictEqual(spent.toFixed(3), "0.092")
+        assert.strictEqual(rows[4]![column("reference")], "0xlate")
+        assert.strictEqual(
+          (yield* mpp(live, ["payments", "--csv", "--limit", "4"])).stdout.trimEnd().split("\n").length,
+          5
+        )
+      }))
+
+    it.effect("leaves it out where only payments of an agent, a merchant, a rail or a state are asked for", () =>
+      Effect.gen(function*() {
+        const live = yield* robbed
+        const found = Effect.fnUntraced(function*(...flags: ReadonlyArray<string>) {
+          const { foreign } = json(yield* mpp(live, ["payments", "--json", ...flags]))
+          return foreign.map((one: { transaction: string }) => one.transaction)
+        })
+        for (const flag of [["--agent", "default"], ["--origin", origin], ["--rail", "x"], ["--state", "settled"]]) {
+          assert.deepStrictEqual(yield* found(...flag), [])
+        }
+        assert.deepStrictEqual(yield* found("--since", "1970-01-01T01:00Z"), ["0xlate"])
+        assert.deepStrictEqual(yield* found("--until", "1970-01-01T01:00Z"), ["0xearly"])
+      }))
+  })
 
   it.effect("prints all values for a spreadsheet, however many pages they are", () =>
     Effect.gen(function*() {

@@ -143,7 +143,7 @@ describe("Rolling", () => {
         const it = late[index]
         if (it === undefined) continue
         const at = Math.max(0, now - it.wait)
-        series.insert(at, BigInt(it.amount))
+        series.insert(at, BigInt(it.amount), now)
         counted.push({ at, amount: BigInt(it.amount) })
       }
       assert.strictEqual(series.within(now, Number.MAX_SAFE_INTEGER), sum(counted))
@@ -164,6 +164,15 @@ describe("Rolling", () => {
     const taken = series.take(50_000n)
     assert.strictEqual(sum(taken), 50_000n)
     assert.isTrue(taken.length < 800, `${taken.length} buckets`)
+  })
+
+  it("does not grow with what becomes known late, however much that is", () => {
+    const series = new Rolling()
+    const now = 200_000_000
+    series.add(now - 5_000_000, 1n)
+    for (let at = 0; at < 20_000; at++) series.insert((at * 7_919_000) % now, 1n, now)
+    assert.strictEqual(series.within(now, Number.MAX_SAFE_INTEGER), 20_001n)
+    assert.isTrue(series.all.length < 1_200, `${series.all.length} buckets`)
   })
 
   it("never takes back into a window what has left it", () => {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Hex, pad } from "viem"
 import type * as Chain from "../../src/Chain.ts"
+import type { Since } from "../../src/Movement.ts"
 import { ChainError } from "../../src/PaymentError.ts"
 import * as Movements from "../../src/rails/Movements.ts"
 import { nodeWith } from "./node.ts"
@@ -41,7 +42,7 @@ const nodeOf = (logs: ReadonlyArray<Chain.Log>, options: {
   return { node, pages }
 }
 
-const look = (nodes: ReadonlyArray<Chain.Node>, since: bigint | undefined) =>
+const look = (nodes: ReadonlyArray<Chain.Node>, since: Since | undefined) =>
   Effect.map(
     Movements.look(nodes, { token, topics, count: 3, since }),
     ({ isComplete, logs, until }) => ({
@@ -88,12 +89,15 @@ describe("Movements", () => {
       const { node } = nodeOf([], { final: 1_000_000n, latest: 1_000_000n })
       const { isComplete, until } = yield* look([node], 0n)
       assert.isFalse(isComplete)
-      assert.isTrue(until >= 30_000n && until < 100_000n)
+      assert.isTrue(until >= 5_000n && until < 20_000n)
       const many = Array.from({ length: 1_500 }, (_, at) => log(BigInt(at + 1)))
       const busy = nodeOf(many, { final: 1_000_000n, latest: 1_000_000n })
       const first = yield* look([busy.node], 0n)
       assert.isFalse(first.isComplete)
       assert.strictEqual(first.blocks.length, Number(first.until))
+      assert.isTrue(first.blocks.length > 0 && first.blocks.length < 128)
+      const crowded = nodeOf(Array.from({ length: 90 }, () => log(1n)), { final: 1n, latest: 1n })
+      assert.deepInclude(yield* look([crowded.node], 0n), { isComplete: true, until: 1n })
     }))
 
   it.effect("takes nothing that was not asked for", () =>
@@ -107,17 +111,53 @@ describe("Movements", () => {
         log(23n, { topics: [...topics, topics[0], topics[0]] }),
         log(24n, { topics: [] }),
         log(26n, { transactionHash: "0xab" }),
+        log(27n, { topics: [...topics, "0x01"] }),
         log(25n)
       ], { final: 200n, latest: 200n })
       assert.deepStrictEqual((yield* look([node], 10n)).blocks, [25n])
     }))
 
-  it.effect("never goes back, and never beyond the latest block, whatever a node says is final", () =>
+  it.effect("never goes beyond the latest block, whatever a node says is final, and not back for what it has forgotten of that", () =>
     Effect.gen(function*() {
-      const behind = nodeOf([log(5n)], { final: 3n, latest: 4n })
-      assert.deepStrictEqual(yield* look([behind.node], 10n), { isComplete: true, until: 10n, blocks: [] })
+      const forgetful = nodeOf([], { final: 3n, latest: 50n })
+      assert.deepStrictEqual(yield* look([forgetful.node], 10n), { isComplete: true, until: 10n, blocks: [] })
       const ahead = nodeOf([], { final: 1n << 255n, latest: 50n })
       assert.strictEqual((yield* look([ahead.node], 10n)).until, 50n)
+    }))
+
+  it.effect("has not seen all of a chain of which the node shows less than was seen before", () =>
+    Effect.gen(function*() {
+      const behind = nodeOf([log(5n)], { final: 3n, latest: 4n })
+      assert.deepStrictEqual(yield* look([behind.node], 10n), { isComplete: false, until: 4n, blocks: [] })
+      const ahead = nodeOf([log(15n)], { final: 20n, latest: 20n })
+      assert.deepInclude(yield* look([ahead.node, behind.node], 10n), { isComplete: false, until: 4n })
+    }))
+
+  it.effect("has seen enough with all that is final, however long the chain is beyond that", () =>
+    Effect.gen(function*() {
+      const { node } = nodeOf([], { final: 100n, latest: 1_000_000n })
+      assert.deepInclude(yield* look([node], 10n), { isComplete: true, until: 100n })
+    }))
+
+  it.effect("begins at a time, and not with a node that has nothing of that time yet", () =>
+    Effect.gen(function*() {
+      const stamped = (latest: bigint) => {
+        const { node } = nodeOf([log(49n), log(50n), log(51n)], { final: latest, latest })
+        return {
+          ...node,
+          block: (block: bigint | "latest" | "finalized") => {
+            const number = typeof block === "bigint" ? block : latest
+            return Effect.succeed({ number, timestamp: number * 2n })
+          }
+        }
+      }
+      assert.deepStrictEqual(yield* look([stamped(90n)], { at: 100_000 }), {
+        isComplete: true,
+        until: 90n,
+        blocks: [50n, 51n]
+      })
+      assert.deepInclude(yield* look([stamped(90n)], { at: -5 }), { until: 90n })
+      assert.include((yield* Effect.flip(look([stamped(49n)], { at: 100_000 }))).detail, "older")
     }))
 
   it.effect("sees what any of several nodes shows, as far as all of them know", () =>

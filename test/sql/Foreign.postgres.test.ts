@@ -53,6 +53,23 @@ describe("money that a ledger in PostgreSQL does not know", () => {
       assert.strictEqual((yield* ledger.foreigns({ limit: 1 }))[0]?.maybeForgotten, false)
     }).pipe(Effect.provide(ledger)))
 
+  it.effect("is told page by page, the newest first", () =>
+    Effect.gen(function*() {
+      const ledger = yield* Ledger.Ledger
+      for (const [at, reference] of ["b", "a", "c"].entries()) {
+        yield* ledger.foreign(new Ledger.Foreign({ ...entry, reference, notedAt: 10 + (at >> 1) }))
+      }
+      const pages: Array<string> = []
+      let after: string | undefined
+      for (let page = 0; page < 5; page++) {
+        const [one] = yield* ledger.foreigns({ limit: 1, after })
+        if (one !== undefined) pages.push(one.reference)
+        after = one?.reference ?? after
+      }
+      assert.deepStrictEqual(pages, ["c", "b", "a", entry.reference])
+      assert.deepStrictEqual(yield* ledger.foreigns({ after: "nothing" }), [])
+    }).pipe(Effect.provide(ledger)))
+
   it.effect("is told from what the ledger signed, by marks", () =>
     Effect.gen(function*() {
       const ledger = yield* Ledger.Ledger

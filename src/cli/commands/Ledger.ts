@@ -64,8 +64,8 @@ const exportCommand = (agents: Agents) =>
     )
   }, (input) => Report.withAgent(exportNow(input), agents())).pipe(
     Command.withDescription(
-      "Write all purchases and sessions with their evidence as JSON lines, each of which names the SHA-256 of the line " +
-        "before it. Without a signature that shows accidents, and changes to those who keep the last digest elsewhere"
+      "Write all purchases and sessions with their evidence, and what left the wallet without this ledger, as JSON lines, " +
+        "each of which names the SHA-256 of the line before it. Without a signature that shows accidents, and changes to those who keep the last digest elsewhere"
     ),
     Command.withExamples([
       { command: "mpp ledger export --sign -o ledger.jsonl", description: "For an auditor" }
@@ -108,6 +108,7 @@ const verifyNow = Effect.fnUntraced(function*({ file, signer }: Input) {
       lines: whole.lines,
       purchases: whole.purchases,
       sessions: whole.sessions,
+      foreign: whole.foreign,
       head: whole.head,
       signer: Option.getOrNull(whole.signer)
     })
@@ -117,7 +118,7 @@ const verifyNow = Effect.fnUntraced(function*({ file, signer }: Input) {
     Table.indent(Table.list([
       ["ledger", `${header.ledger}, generation ${header.generation}`],
       ["exported", header.exportedAt],
-      ["holds", `${whole.purchases} purchases, ${whole.sessions} sessions`],
+      ["holds", `${whole.purchases} purchases, ${whole.sessions} sessions, ${whole.foreign} payments of others`],
       ["sha256", whole.head],
       ["signed by", Option.getOrElse(whole.signer, () => "nobody")]
     ])),

@@ -47,6 +47,33 @@ const row = (table: typeof Asset.Table.Service, one: Query.Paid): ReadonlyArray<
   ]
 }
 
+/** What left the wallet without this ledger, in the time that is asked for. */
+const foreigns = (input: Input) =>
+  Filters.isOfAll(input)
+    ? Stream.filter(Pages.foreigns, ({ at }) => Filters.isInTime(input, at))
+    : Stream.empty
+
+const foreignTable = (all: ReadonlyArray<Ledger.Foreign>): string =>
+  [
+    "Left the wallet without this ledger, by a copy of it or by another program, and counts as spent:",
+    Table.render(
+      [
+        "paid (UTC)",
+        "transaction",
+        "network",
+        "to",
+        { title: "spent", align: "right" }
+      ],
+      all.map(({ at, network, payee, transaction, usd }) => [
+        Moment.format(at),
+        transaction,
+        network,
+        payee,
+        `$${Amount.formatUsd(usd)}`
+      ])
+    )
+  ].join("\n")
+
 /** One object as a line of text: what is absent is empty. */
 const csvLine = (summary: Output.JsonObject): string =>
   Csv.line(Records.columns.map((name) => {
@@ -69,24 +96,27 @@ const list = Effect.fnUntraced(function*(input: Input) {
     return yield* new Usage({ message: "There is no payment of the id that --after names" })
   }
   if (input.csv) {
-    const rows = Pages.purchases({ ...query, limit: Option.getOrUndefined(input.limit) })
-    return yield* Output.printLines(Stream.concat(
-      Stream.make(Csv.line(Records.columns)),
-      Stream.map(rows, (one) => csvLine(Records.summary(table, one)))
-    ))
+    const rows = Pages.purchases(query).pipe(
+      Stream.map((one) => Records.summary(table, one)),
+      Stream.concat(Stream.map(foreigns(input), (one) => Records.foreignSummary(table, one))),
+      (all) => Option.match(input.limit, { onNone: () => all, onSome: (limit) => Stream.take(all, limit) })
+    )
+    return yield* Output.printLines(Stream.concat(Stream.make(Csv.line(Records.columns)), Stream.map(rows, csvLine)))
   }
   const limit = Option.getOrElse(input.limit, () => pageSize)
   const found = yield* ledger.purchases({ ...query, limit: limit + 1 })
   const page = found.slice(0, limit)
   const next = found.length > limit ? page.at(-1)?.purchase.id : undefined
+  const others = yield* Stream.runCollect(Stream.take(foreigns(input), limit))
   if (json) {
     return yield* Output.printJson({
       payments: page.map((one) => Records.summary(table, one)),
-      next: next ?? null
+      next: next ?? null,
+      foreign: others.map(Records.foreign)
     })
   }
-  if (page.length === 0) return yield* Output.print(nothing(input))
-  yield* Output.print(Table.render(
+  if (page.length === 0 && others.length === 0) return yield* Output.print(nothing(input))
+  const payments = Table.render(
     [
       "begun (UTC)",
       "payment",
@@ -98,7 +128,11 @@ const list = Effect.fnUntraced(function*(input: Input) {
       "delivery"
     ],
     page.map((one) => row(table, one))
-  ))
+  )
+  yield* Output.print([
+    ...(page.length === 0 ? [] : [payments]),
+    ...(others.length === 0 ? [] : [foreignTable(others)])
+  ].join("\n\n"))
   if (next !== undefined) yield* Output.note(`there are older ones: --after ${next}`)
 })
 
@@ -116,7 +150,10 @@ export const command = (agents: Agents) =>
       Flag.withDefault(false)
     )
   }, (input) => Report.withAgent(list(input), agents())).pipe(
-    Command.withDescription("List what was paid, the newest first, with what was got for it and what is still held"),
+    Command.withDescription(
+      "List what was paid, the newest first, with what was got for it and what is still held, and what left the wallet " +
+        "without this ledger"
+    ),
     Command.withExamples([
       { command: "mpp payments --since 24h", description: "What was paid since yesterday" },
       { command: "mpp payments --state unknown --state rejected", description: "What may still be taken" },
