@@ -109,10 +109,18 @@ const make = Effect.gen(function*() {
 
   const presumed = new Rails.Evidence({ rank: "presumed", what: "no evidence in time" })
 
-  const charge = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
+  /** What a rail can be asked of. One that is not set up here any more says nothing, and time goes by all the same. */
+  const ask = (authorization: Ledger.Authorization, rail: Rails.Rail | undefined) =>
+    rail === undefined ? Effect.succeedNone : answer(authorization, rail.reconcile(authorization.plan))
+
+  const charge = Effect.fnUntraced(function*(
+    authorization: Ledger.Authorization,
+    rail: Rails.Rail | undefined,
+    now: number
+  ) {
     const { id, plan } = authorization
     const asset = table.find(plan.network, plan.asset)
-    const verdict = yield* answer(authorization, rail.reconcile(plan))
+    const verdict = yield* ask(authorization, rail)
     const known = Option.isSome(verdict) && (verdict.value._tag === "Settled" || verdict.value._tag === "Void")
     if (Option.exists(verdict, (it) => isContradiction(authorization, it))) {
       yield* ledger.judged(id, { state: "unknown", evidence: Option.getOrThrow(verdict).evidence })
@@ -128,8 +136,13 @@ const make = Effect.gen(function*() {
     }
   })
 
-  const limit = Effect.fnUntraced(function*(authorization: Ledger.Authorization, rail: Rails.Rail, now: number) {
-    if (authorization.session === undefined || Option.isNone(rail.session)) return
+  const limit = Effect.fnUntraced(function*(
+    authorization: Ledger.Authorization,
+    rail: Rails.Rail | undefined,
+    now: number
+  ) {
+    if (authorization.session === undefined) return
+    const ops = Option.getOrUndefined(rail?.session ?? Option.none())
     const record = yield* ledger.session(authorization.session)
     if (Option.isNone(record)) return
     const { expiresAt, handle, id, limitUsd, spentUsd, state } = record.value
@@ -145,7 +158,7 @@ const make = Effect.gen(function*() {
     if (Option.isSome(kept)) {
       // It was asked just now, and did not answer.
     } else if (handle !== undefined) {
-      const figures = yield* answer(authorization, rail.session.value.close(handle))
+      const figures = ops === undefined ? Option.none() : yield* answer(authorization, ops.close(handle))
       if (Option.isSome(figures)) {
         return yield* ledger.closeSession(id, {
           spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units: figures.value.spent }),
@@ -155,7 +168,7 @@ const make = Effect.gen(function*() {
       }
     } else if (state !== "presumed") {
       // Its opening was never answered: the endpoint finds it by the key that it was asked with.
-      const verdict = yield* answer(authorization, rail.reconcile(authorization.plan))
+      const verdict = yield* ask(authorization, rail)
       if (Option.isSome(verdict) && verdict.value._tag === "Void") {
         return yield* ledger.judged(authorization.id, { state: "released", evidence: verdict.value.evidence })
       }
@@ -179,7 +192,6 @@ const make = Effect.gen(function*() {
   const one = Effect.fn("Reconciler.reconcile")(function*(authorization: Ledger.Authorization) {
     const now = yield* Clock.currentTimeMillis
     const rail = (yield* rails.all).find((candidate) => candidate.name === authorization.plan.rail)
-    if (rail === undefined) return
     switch (authorization.plan.kind) {
       case "charge":
         return yield* charge(authorization, rail, now)

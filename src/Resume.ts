@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -168,25 +169,35 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
   })
 
   // Whoever claims a purchase and ends without content, by an interruption too, leaves it to the next.
-  const resume = <A, E, R>(work: Work<A, E, R>) =>
+  const resumed = <A, E, R>(work: Work<A, E, R>, isOver: (id: string) => void) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(ledger.claim(work.key, work.id), (claimed) => {
         if (Option.isNone(claimed)) return Effect.succeedNone
         const { id } = claimed.value.purchase
         const end = (delivery: Ledger.Delivery) => Effect.ignore(ledger.delivered(id, delivery))
         const unwritten = (error: PaymentError.LedgerUnavailable) => fail({ ...work, id }, error, "unknown")
-        let over = false
-        const isOver = () => {
-          over = true
-        }
-        return restore(goOn(work, claimed.value, isOver)).pipe(
+        return restore(goOn(work, claimed.value, () => isOver(id))).pipe(
           Effect.catchTag("LedgerUnavailable", unwritten),
           // Its content may have come, and not reached whoever asked.
-          Effect.onError(() => Effect.andThen(end("undelivered"), end("broken"))),
-          Effect.onError(() => over ? giveUp(id, work.key, end("abandoned")) : Effect.void)
+          Effect.onError(() => Effect.andThen(end("undelivered"), end("broken")))
         )
       })
     )
+
+  // Whoever was interrupted in the last moment has heard nothing: he is told when he asks again.
+  const resume = <A, E, R>(work: Work<A, E, R>) =>
+    Effect.suspend(() => {
+      let over: string | undefined
+      return Effect.onError(
+        resumed(work, (id) => {
+          over = id
+        }),
+        (cause) =>
+          over === undefined || Cause.hasInterrupts(cause)
+            ? Effect.void
+            : giveUp(over, work.key, Effect.ignore(ledger.delivered(over, "abandoned")))
+      )
+    })
 
   return <A, E, R>(work: Work<A, E, R>) => Effect.andThen(givenUp(work.key), resume(work))
 })

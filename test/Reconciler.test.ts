@@ -132,13 +132,14 @@ const handle = new Rails.SessionHandle({ wireId: "wire", limit: 100n, expiresAt:
 const over = (
   reconcile: Rails.Rail["reconcile"],
   options: {
+    readonly name?: string
     readonly close?: Rails.SessionOps["close"]
     readonly sessions?: Partial<Session.Session["Service"]>
   } = {}
 ) => {
   const unused = () => Effect.die("not asked for")
   const rail: Rails.Rail = {
-    name: "test",
+    name: options.name ?? "test",
     payer: "0x1",
     steps: 1,
     repeats: true,
@@ -273,6 +274,32 @@ describe("a merchant that hangs", () => {
       assert.strictEqual((yield* authorization("a")).state, "presumed")
       assert.deepStrictEqual(yield* money(), { spent: 100n, exposed: 0n })
     }).pipe(Effect.provide(over(() => Effect.never)), Effect.provide(Logger.layer([]))))
+})
+
+describe("what was paid on a rail that is not set up any more", () => {
+  const other = over(() => Effect.die("not asked for"), { name: "another" })
+
+  it.effect("is presumed spent in the end: nothing is held for ever", () =>
+    Effect.gen(function*() {
+      yield* undelivered("a", 100n, hour)
+      yield* TestClock.setTime(2 * hour - 1)
+      assert.strictEqual((yield* sweep).open, 1)
+      yield* TestClock.setTime(2 * hour)
+      assert.strictEqual((yield* sweep).presumed, 1)
+      assert.deepStrictEqual(yield* money(), { spent: 100n, exposed: 0n })
+    }).pipe(Effect.provide(other)))
+
+  it.effect("is so with all of a session's limit", () =>
+    Effect.gen(function*() {
+      yield* live("s", 100n, { spendableUntil: hour })
+      yield* update("s", { handle })
+      yield* TestClock.setTime(hour + 60_000)
+      assert.strictEqual((yield* sweep).open, 1)
+      assert.strictEqual((yield* session("s")).state, "closing")
+      yield* TestClock.setTime(2 * hour)
+      assert.strictEqual((yield* sweep).presumed, 1)
+      assert.deepStrictEqual(yield* money(), { spent: 100n, exposed: 0n })
+    }).pipe(Effect.provide(other)))
 })
 
 describe("a session that is over", () => {

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { status, takes } from "./hostile/merchant.ts"
 import * as World from "./hostile/world.ts"
 
@@ -40,6 +42,41 @@ describe("a purchase that was paid for, and is not delivered when it is asked fo
         assert.deepStrictEqual(chain.moved, [price, price])
         assert.deepStrictEqual(yield* deliveries, ["abandoned", "undelivered"])
       })))
+
+  it.effect("is not given up by a caller who was interrupted before he could hear so", () => {
+    const [reached, go] = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
+    let writes: number | undefined
+    return hostile({
+      paid: [takes(status(500))],
+      ledger: (inner) => ({
+        ...inner,
+        delivered: (purchase, delivery) => {
+          const written = inner.delivered(purchase, delivery)
+          // The merchant's answer is written first, and how the purchase ended after it.
+          return delivery === "undelivered" && writes !== undefined && ++writes === 2
+            ? Deferred.succeed(reached, undefined).pipe(
+              Effect.andThen(Deferred.await(go)),
+              Effect.andThen(written)
+            )
+            : written
+        }
+      })
+    }, ({ chain }) =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* outcome(get()), "PaidUndelivered (spent)")
+        writes = 0
+        const asking = yield* Effect.forkChild(World.fetch())
+        yield* World.patiently(Deferred.await(reached))
+        const interrupting = yield* Effect.forkChild(Fiber.interrupt(asking))
+        yield* World.idle
+        yield* Deferred.succeed(go, undefined)
+        yield* Fiber.join(interrupting)
+        yield* World.idle
+        assert.deepStrictEqual(yield* deliveries, ["undelivered"])
+        assert.strictEqual(yield* outcome(get()), "PaidUndelivered (spent)")
+        assert.deepStrictEqual(chain.moved, [price])
+      }))
+  })
 
   it.effect("is given up when the program ends in order, also if it ends at once", () =>
     Effect.gen(function*() {

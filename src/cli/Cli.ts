@@ -9,7 +9,7 @@ import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Agents } from "./Agents.ts"
+import { type Agents, showing } from "./Agents.ts"
 import * as Budget from "./commands/Budget.ts"
 import * as Demo from "./commands/Demo.ts"
 import * as Explain from "./commands/Explain.ts"
@@ -38,11 +38,11 @@ export const command = (agents: Agents) =>
       Fetch.command(agents),
       Probe.command(agents),
       Explain.command(agents),
-      Budget.command(agents),
-      Payments.command(agents),
-      Sessions.command(agents),
+      Budget.command(showing(agents)),
+      Payments.command(showing(agents)),
+      Sessions.command(showing(agents)),
       Reconcile.command(agents),
-      Ledger.command(agents),
+      Ledger.command(showing(agents)),
       Demo.command
     ]),
     Command.withGlobalFlags([Output.Json])

@@ -5,6 +5,7 @@
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as UserDirectories from "effect/persistence/UserDirectories"
 import * as Redacted from "effect/Redacted"
 import { Usage } from "./Exit.ts"
@@ -44,19 +45,46 @@ export const defaultFilename = (platform?: string): Effect.Effect<string, Usage>
  * @since 0.1.0
  */
 export const place = (platform?: string): Effect.Effect<LedgerPlace, Usage | Config.ConfigError> =>
-  Effect.flatMap(Config.option(Config.Redacted("MPP_LEDGER")), (setting): Effect.Effect<LedgerPlace, Usage> => {
-    const file = (filename: string): LedgerPlace => ({ _tag: "File", filename })
-    if (setting._tag === "None") return Effect.map(defaultFilename(platform), file)
-    const value = Redacted.value(setting.value)
-    if (/^postgres(?:ql)?:\/\//i.test(value)) return Effect.succeed({ _tag: "Postgres", url: setting.value })
-    // What it says may hold a password.
-    if (/^[a-z][a-z0-9+.-]+:\/\//i.test(value)) {
-      return Effect.fail(new Usage({ message: "MPP_LEDGER must be a file or a postgres:// URL, and is another URL" }))
+  Effect.flatMap(
+    named(platform),
+    Option.match({ onNone: () => Effect.map(defaultFilename(platform), file), onSome: Effect.succeed })
+  )
+
+/**
+ * The same for whoever signs nothing: none where nobody names a ledger, and there is no place for one.
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const placeIfAny = (
+  platform?: string
+): Effect.Effect<Option.Option<LedgerPlace>, Usage | Config.ConfigError> =>
+  Effect.flatMap(
+    named(platform),
+    Option.match({
+      onNone: () => Effect.map(Effect.option(defaultFilename(platform)), Option.map(file)),
+      onSome: Effect.succeedSome
+    })
+  )
+
+const file = (filename: string): LedgerPlace => ({ _tag: "File", filename })
+
+const named = (platform?: string) =>
+  Effect.flatMap(
+    Config.option(Config.Redacted("MPP_LEDGER")),
+    (setting): Effect.Effect<Option.Option<LedgerPlace>, Usage> => {
+      if (Option.isNone(setting)) return Effect.succeedNone
+      const value = Redacted.value(setting.value)
+      if (/^postgres(?:ql)?:\/\//i.test(value)) return Effect.succeedSome({ _tag: "Postgres", url: setting.value })
+      // What it says may hold a password.
+      if (/^[a-z][a-z0-9+.-]+:\/\//i.test(value)) {
+        return Effect.fail(new Usage({ message: "MPP_LEDGER must be a file or a postgres:// URL, and is another URL" }))
+      }
+      return /^~[\\/]/.test(value)
+        ? Effect.mapBoth(directories(platform).home, {
+          onFailure: homeless,
+          onSuccess: (home) => Option.some(file(home + value.slice(1)))
+        })
+        : Effect.succeedSome(file(value))
     }
-    return /^~[\\/]/.test(value)
-      ? Effect.mapBoth(directories(platform).home, {
-        onFailure: homeless,
-        onSuccess: (home) => file(home + value.slice(1))
-      })
-      : Effect.succeed(file(value))
-  })
+  )

@@ -1,9 +1,9 @@
 /**
  * Whether a ledger is where it was written: a copy, and what was restored from one, has forgotten what came after.
  *
- * A file is told by its number in the file system, which a copy does not share, and which neither its name nor the device has
- * a part in: a file that is moved has forgotten nothing, and devices are numbered anew when a machine starts. A database of
- * PostgreSQL is told by its cluster and its timeline, which ends when a replica takes over or an earlier state is restored.
+ * A file is told by its number in the file system and by when it was made, which a copy does not share, and which neither its
+ * name nor the device has a part in: a file that is moved has forgotten nothing, and devices are numbered anew when a machine
+ * starts. A database of PostgreSQL is told by its cluster and its timeline, which ends when a replica takes over or an earlier state is restored.
  * Whoever overwrites a file with its earlier content is not noticed here, and nor is a machine that was copied as a whole:
  * then the chains tell what was forgotten.
  *

@@ -22,18 +22,6 @@ export interface MachineClock {
 }
 
 /**
- * The end of a lease, by the clock of the machine on which it was taken.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Lease {
-  readonly boot: string
-  /** By the clock's own count, in milliseconds. */
-  readonly until: number
-}
-
-/**
  * What a boot is called where the system does not tell one from another (outside of Linux).
  *
  * @category constants
@@ -66,23 +54,3 @@ export const make: Effect.Effect<MachineClock> = Effect.gen(function*() {
     now: Effect.sync(() => Number(process.hrtime.bigint() / 1_000_000n))
   }
 })
-
-/**
- * Whether a lease has time left. Where boots cannot be told apart, a lease that ends later than any that could be taken now
- * is from before the machine started again: `longest` is the longest that any program takes, in milliseconds.
- *
- * **Example** (The machine started again, and its clock began anew)
- *
- * ```ts
- * import * as MachineClock from "effect-mpp/sql/MachineClock"
- *
- * const lease = { boot: MachineClock.unknownBoot, until: 90_000_000 }
- * MachineClock.isCurrent(lease, MachineClock.unknownBoot, 89_995_000, 30_000) // => true
- * MachineClock.isCurrent(lease, MachineClock.unknownBoot, 60_000, 30_000) // => false
- * ```
- *
- * @category getters
- * @since 0.1.0
- */
-export const isCurrent = (lease: Lease, boot: string, now: number, longest: number): boolean =>
-  lease.boot === boot && now < lease.until && (boot !== unknownBoot || lease.until <= now + longest)

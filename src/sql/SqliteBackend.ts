@@ -34,6 +34,19 @@ const gone = refused(
 )
 
 /**
+ * Which file it is, on whatever machine and under whatever name. The number of a file that was deleted is given to the next
+ * one, which may be the copy that is put into its place: but that was made at another time.
+ */
+const birthOf = (filename: string) =>
+  Effect.try({
+    try: () => {
+      const { birthtimeNs, ino } = statSync(filename, { bigint: true })
+      return `${ino}:${birthtimeNs}`
+    },
+    catch: () => new LedgerUnavailable({ operation: "open", detail: gone.message })
+  })
+
+/**
  * @category constructors
  * @since 0.1.0
  */
@@ -90,7 +103,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     sql,
-    identity: identity.replace(/^.*:/, ""),
+    identity: yield* birthOf(filename),
     transaction: (durable, effect) =>
       Effect.andThen(synchronous(durable), sql.withTransaction(Effect.andThen(there, effect))).pipe(
         // The program may have asked for transactions of another kind.

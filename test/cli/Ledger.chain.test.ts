@@ -59,6 +59,39 @@ describe("the executable", () => {
       assert.strictEqual(credentials.length, 1)
     }))
 
+  it.live("shows what a killed process has left behind as nobody's work", () =>
+    Effect.gen(function*() {
+      const { credentials, url } = yield* merchant
+      const home = newHome()
+      yield* mpp(["fetch", `${url}/hang`], { ...wallet, ...home }, () => credentials.length > 0, "SIGKILL")
+      const { payments } = JSON.parse((yield* mpp(["payments", "--json"], home)).stdout)
+      assert.deepInclude(payments[0], { state: "unknown", delivery: "undelivered", heldUsd: "0.01" })
+      const { budget } = JSON.parse((yield* mpp(["budget", "--json"], home)).stdout)
+      assert.deepStrictEqual([budget.spent, budget.exposed], ["0.00", "0.01"])
+      assert.strictEqual(credentials.length, 1)
+    }))
+
+  it.live(
+    "says what a thing costs where there is no place for a ledger, and pays nothing there",
+    () =>
+      Effect.gen(function*() {
+        const { credentials, url } = yield* merchant
+        const homeless = { ...wallet, HOME: "" }
+        for (const command of ["probe", "explain"]) {
+          const asked = yield* mpp([command, `${url}/paid`, "--json"], homeless)
+          assert.strictEqual(asked.status, 0, asked.stderr)
+          assert.include(asked.stdout, "\"10000\"")
+          assert.match(asked.stderr, /nothing can be paid without one: name it in MPP_LEDGER/)
+        }
+        const paid = yield* mpp(["fetch", `${url}/paid`, "--json"], homeless)
+        assert.deepStrictEqual([paid.status, JSON.parse(paid.stdout).error._tag], [2, "Usage"])
+        const elsewhere = yield* mpp(["probe", `${url}/paid`], { ...homeless, MPP_LEDGER: "mysql://127.0.0.1/ledger" })
+        assert.strictEqual(elsewhere.status, 2)
+        assert.deepStrictEqual(credentials, [])
+      }),
+    120_000
+  )
+
   it.live("reports its own payment, not what another process pays at the same time", () =>
     Effect.gen(function*() {
       const { credentials, url } = yield* merchant

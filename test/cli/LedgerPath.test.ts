@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Environment from "../../src/cli/Environment.ts"
 import * as LedgerPath from "../../src/cli/LedgerPath.ts"
@@ -45,6 +46,18 @@ describe("the ledger of the executable", () => {
         )
         assert.notInclude(JSON.stringify(place), "secret")
       }
+    }))
+
+  it.effect("is none for who signs nothing, where nobody names one and there is no home", () =>
+    Effect.gen(function*() {
+      const ifAny = (environment: { [name: string]: string }) =>
+        Effect.provide(LedgerPath.placeIfAny("linux"), Environment.layer(Environment.take(environment)))
+      assert.isTrue(Option.isNone(yield* ifAny({})))
+      for (const environment of [{ HOME: "/home/ada" }, { MPP_LEDGER: "/srv/ledger" }]) {
+        assert.deepStrictEqual(yield* ifAny({ ...environment }), Option.some(yield* given({ ...environment })))
+      }
+      assert.match((yield* Effect.flip(ifAny({ MPP_LEDGER: "~/ledger" }))).message, /home directory of this user/)
+      assert.match((yield* Effect.flip(ifAny({ MPP_LEDGER: "mysql://x" }))).message, /must be a file or a postgres/)
     }))
 
   it.effect("is not guessed where nothing is known, or where another database is meant", () =>

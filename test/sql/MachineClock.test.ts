@@ -38,22 +38,3 @@ describe("the clock of the machine", () => {
       assert.strictEqual((yield* MachineClock.make).boot, boot)
     }))
 })
-
-describe("a lease", () => {
-  const cases: ReadonlyArray<readonly [string, string, number, boolean]> = [
-    ["that ends later", "a", 1001, true],
-    ["that ends much later", "a", 1_000_000, true],
-    ["that ends now", "a", 1000, false],
-    ["that ended", "a", 1, false],
-    ["of another start of the machine", "b", 1001, false]
-  ]
-  it.each(cases)("%s: current or not", (_, boot, until, current) => {
-    assert.strictEqual(MachineClock.isCurrent({ boot, until }, "a", 1000, 500), current)
-  })
-
-  it("that ends later than one can is from before the machine started again, where starts cannot be told apart", () => {
-    const current = (until: number) =>
-      MachineClock.isCurrent({ boot: MachineClock.unknownBoot, until }, MachineClock.unknownBoot, 1000, 500)
-    assert.deepStrictEqual([999, 1000, 1001, 1500, 1501].map(current), [false, false, true, true, false])
-  })
-})

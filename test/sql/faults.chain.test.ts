@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer } from "effect"
+import { SqlClient } from "effect/sql"
 import { execFileSync } from "node:child_process"
 import { copyFileSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -7,6 +8,7 @@ import { DatabaseSync } from "node:sqlite"
 import * as Ledger from "../../src/Ledger.ts"
 import * as Reconciler from "../../src/Reconciler.ts"
 import * as LedgerSql from "../../src/sql/LedgerSql.ts"
+import * as NodeSqlite from "../../src/sql/NodeSqlite.ts"
 import { market, standing } from "./faults.ts"
 import { price } from "./processesRail.ts"
 import { directory } from "./temporary.ts"
@@ -193,6 +195,27 @@ describe("a payment over a ledger in SQLite", () => {
       })
   )
 
+  it.live("leaves its rows when the program's own transaction is undone, in a database of its own", () =>
+    Effect.gen(function*() {
+      const path = yield* directory
+      const { agent, pay, shop } = yield* market
+      const filename = join(path, "ledger.sqlite")
+      yield* Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`CREATE TABLE mine (n int)`
+        const undone = sql.withTransaction(
+          sql`INSERT INTO mine VALUES (1)`.pipe(Effect.andThen(pay("/a")), Effect.andThen(Effect.fail("undone")))
+        )
+        assert.strictEqual(yield* Effect.flip(undone), "undone")
+        assert.deepStrictEqual(yield* sql`SELECT n FROM mine`, [])
+        assert.deepStrictEqual(yield* standing, { spent: price, exposed: 0n, states: ["settled"] })
+      }).pipe(
+        Effect.provide(agent(file(filename))),
+        Effect.provide(NodeSqlite.layer({ filename: join(path, "program.sqlite") }))
+      )
+      assert.strictEqual(shop.taken.size, 1)
+    }))
+
   it.live("is not signed when a table is gone", () =>
     Effect.gen(function*() {
       const filename = join(yield* directory, "ledger.sqlite")
@@ -215,6 +238,33 @@ describe("a payment over a ledger in SQLite", () => {
         yield* execute(filename, "UPDATE effect_mpp_counter SET exposed = 'x'")
         yield* fails("/b", /cannot be read/)
         yield* execute(filename, "UPDATE effect_mpp_counter SET exposed = '0'")
+        assert.strictEqual(yield* pay("/b"), "/b")
+      }).pipe(Effect.provide(agent(file(filename))))
+    }))
+
+  it.live("is found out again when the power failed before its outcome was on the disk, and is not made twice", () =>
+    Effect.gen(function*() {
+      const filename = join(yield* directory, "ledger.sqlite")
+      const { agent, beforeSending, pay, refusal, shop, signed } = yield* market
+      const parts = ["", "-wal"].map((end) => filename + end)
+      let kept: ReadonlyArray<Buffer> = []
+      yield* Effect.gen(function*() {
+        // What is on the disk for certain, when the bytes leave: what is written later waits for nothing.
+        yield* beforeSending(Effect.sync(() => {
+          kept = parts.map((part) => readFileSync(part))
+        }))
+        assert.strictEqual(yield* pay("/a"), "/a")
+        assert.deepStrictEqual(yield* standing, { spent: price, exposed: 0n, states: ["settled"] })
+      }).pipe(Effect.provide(agent(file(filename))))
+      parts.forEach((part, at) => writeFileSync(part, kept[at] ?? ""))
+      yield* Effect.gen(function*() {
+        assert.deepStrictEqual(yield* standing, { spent: 0n, exposed: price, states: ["signed"] })
+        // It was delivered, and nobody knows any more: the same payment is presented, and no other one is signed.
+        const { money } = yield* refusal("/a")
+        assert.strictEqual(money, "spent")
+        assert.deepStrictEqual(yield* standing, { spent: price, exposed: 0n, states: ["settled"] })
+        assert.strictEqual(shop.taken.size, 1)
+        assert.strictEqual(new Set(signed).size, 1)
         assert.strictEqual(yield* pay("/b"), "/b")
       }).pipe(Effect.provide(agent(file(filename))))
     }))

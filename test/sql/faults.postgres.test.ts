@@ -1,5 +1,5 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Fiber, Layer, ManagedRuntime, Scope } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, ManagedRuntime, Redacted, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -162,6 +162,23 @@ describe("a ledger in PostgreSQL", () => {
         Effect.provide(ledgerIn(at, { maxConnections: 2 }))
       )
     }))
+
+  it.live("refuses a database that says that something is written before it is", () =>
+    Effect.gen(function*() {
+      const at = yield* database
+      const name = new URL(Redacted.value(at.url)).pathname.slice(1)
+      const set = (value: string) => query(at, `ALTER DATABASE ${name} SET synchronous_commit = ${value}`)
+      for (const value of ["off", "local"]) {
+        yield* set(value)
+        const error = yield* Effect.flip(Layer.build(Layer.fresh(ledgerIn(at))))
+        assert.deepInclude(error, { _tag: "LedgerUnavailable", operation: "open" })
+        assert.include(String(error), `synchronous_commit is ${value}`)
+      }
+      for (const value of ["on", "remote_write", "remote_apply"]) {
+        yield* set(value)
+        yield* Layer.build(Layer.fresh(ledgerIn(at)))
+      }
+    }).pipe(Effect.scoped))
 
   it.effect("says that a client with one connection is not enough", () =>
     Effect.gen(function*() {

@@ -81,7 +81,7 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
  * @since 0.1.0
  */
 export const command = (agents: Agents) =>
-  Command.make("explain", Asked.flags, (input) => Report.withAgent(run(input), agents())).pipe(
+  Command.make("explain", Asked.flags, (input) => Report.withAgent(run(input), agents({ asks: true }))).pipe(
     Command.withDescription("Ask once without paying, and explain which offer would be paid, and why"),
     Command.withExamples([
       { command: "mpp explain https://api.example.com/data --expect 25", description: "Would a session be opened" }

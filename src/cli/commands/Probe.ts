@@ -34,7 +34,7 @@ const run = Effect.fnUntraced(function*(input: Asked.Asked) {
  * @since 0.1.0
  */
 export const command = (agents: Agents) =>
-  Command.make("probe", Asked.flags, (input) => Report.withAgent(run(input), agents())).pipe(
+  Command.make("probe", Asked.flags, (input) => Report.withAgent(run(input), agents({ asks: true }))).pipe(
     Command.withDescription("Ask once without paying, and list what is offered and what of it could be paid now"),
     Command.withExamples([
       { command: "mpp probe https://api.example.com/data", description: "Is it free, and if not, what does it cost" }
