@@ -20,8 +20,10 @@ import {
   readCredential,
   readDemand,
   readDigest,
+  readEvent,
   readLine,
   readReceipt,
+  readSnapshot,
   readTransaction
 } from "./readers.ts"
 
@@ -75,7 +77,8 @@ const readings: ReadonlyArray<Reading> = [
     read: (dice) => {
       const [challenge, json] = dice.pick([
         [Messages.challenges[0], Messages.tempoRequest],
-        [Messages.challenges[2], Messages.evmRequest]
+        [Messages.challenges[2], Messages.evmRequest],
+        [{ ...Messages.challenges[0], intent: "session" }, Messages.sessionRequest]
       ])
       const request = mutateJson(json, dice)
       if (dice.roll() < 0.1) {
@@ -85,8 +88,23 @@ const readings: ReadonlyArray<Reading> = [
     }
   },
   {
+    what: "snapshots of channels",
+    count: 20_000,
+    sense: 10,
+    read: (dice) => readSnapshot(encoded(Messages.snapshot, dice))
+  },
+  {
+    what: "events of streams",
+    count: 20_000,
+    sense: 10,
+    read: (dice) => {
+      const text = JSON.stringify(mutateJson(dice.pick([Messages.needVoucher, ...receiptJson]), dice))
+      return readEvent(dice.roll() < 0.8 ? text : mutate(text, dice))
+    }
+  },
+  {
     what: "x402 demands and settlements",
-    count: 140_000,
+    count: 120_000,
     sense: 10,
     read: (dice) => {
       const demand = readDemand({
@@ -103,7 +121,7 @@ const readings: ReadonlyArray<Reading> = [
   },
   {
     what: "bodies",
-    count: 140_000,
+    count: 120_000,
     sense: 10,
     read: (dice) => {
       const text = JSON.stringify(mutateJson(dice.pick(Messages.bodies), dice))
@@ -192,6 +210,8 @@ describe("messages of the greatest length", () => {
     readReceipt(text)
     readAccepted(text)
     readDigest(text)
+    readEvent(text)
+    readSnapshot(text)
     readTransaction(text)
     readDemand({
       status: 402,

@@ -21,7 +21,9 @@ const Problem = await import("../../src/wire/mpp/Problem.ts")
 const Receipt = await import("../../src/wire/mpp/Receipt.ts")
 const SeedChallenge = await import("../../src/wire/mpp/SeedChallenge.ts")
 const Source = await import("../../src/wire/mpp/Source.ts")
+const TempoSession = await import("../../src/wire/mpp/TempoSession.ts")
 const TempoTransaction = await import("../../src/wire/mpp/TempoTransaction.ts")
+const Voucher = await import("../../src/wire/mpp/Voucher.ts")
 const Settlement = await import("../../src/wire/x402/Settlement.ts")
 const V1 = await import("../../src/wire/x402/V1.ts")
 const V2 = await import("../../src/wire/x402/V2.ts")
@@ -37,6 +39,9 @@ const decoders: { readonly [what: string]: (text: string) => unknown } = {
     Option.map(AcceptPayment.parse(text), (ranges) => AcceptPayment.quality(ranges, "tempo", "charge")),
   digests: readDigest,
   receipts: Receipt.decode,
+  "snapshots of channels": TempoSession.decodeSnapshot,
+  "events of streams": (text) => [TempoSession.decodeNeedVoucher(text), TempoSession.decodeReceiptEvent(text)],
+  "signatures of vouchers": Voucher.parseSignature,
   "challenges of the dialect": SeedChallenge.read,
   sources: Source.parse,
   problems: Problem.decode,
@@ -58,6 +63,7 @@ const encodings: { readonly [what: string]: (text: string) => string } = {
     `Payment id="1", realm="a", method=tempo, intent=charge, request="${Base64Url.encode(text)}"`,
   credentials: (text) => `Payment ${Base64Url.encode(text)}`,
   receipts: Base64Url.encode,
+  "snapshots of channels": Base64Url.encode,
   "challenges of the dialect": Base64.encode,
   "x402 demands in headers": Base64.encode,
   "x402 payments": Base64.encode,

@@ -64,6 +64,56 @@ export const tempoRequest: Schema.JsonObject = {
   }
 }
 
+const channel = {
+  payer: recipient,
+  payee: recipient,
+  operator: pathUsd,
+  token: pathUsd,
+  salt: memo,
+  authorizedSigner: recipient,
+  expiringNonceHash: memo
+}
+
+const escrow = "0x4d50500000000000000000000000000000000000"
+
+export const snapshot: Schema.JsonObject = {
+  channelId: memo,
+  chainId: 42431,
+  escrow,
+  descriptor: channel,
+  deposit: "500000",
+  settled: "0",
+  acceptedCumulative: "250000",
+  requiredCumulative: "250025",
+  spent: "250000",
+  units: 7,
+  highestVoucher: { channelId: memo, cumulativeAmount: "250000", signature: `0x${"1b".repeat(65)}` }
+}
+
+export const needVoucher: Schema.JsonObject = {
+  channelId: memo,
+  requiredCumulative: "250025",
+  acceptedCumulative: "250000",
+  deposit: "500000"
+}
+
+export const sessionRequest: Schema.JsonObject = {
+  amount: "25",
+  unitType: "llm_token",
+  suggestedDeposit: "10000000",
+  currency: pathUsd,
+  recipient,
+  methodDetails: {
+    sessionProtocol: "v2",
+    chainId: 42431,
+    escrowContract: escrow,
+    channelId: memo,
+    minVoucherDelta: "100",
+    feePayer: true,
+    sessionSnapshot: snapshot
+  }
+}
+
 export const evmRequest: Schema.JsonObject = {
   amount: "10000",
   currency: entryV2.asset,
@@ -124,6 +174,20 @@ export const receipts = [
     timestamp: "2025-01-21T12:00:00.000Z",
     members: { challengeId: "1", externalId: "order_1" }
   }),
+  Receipt.encode({
+    method: "tempo",
+    reference: memo,
+    timestamp: "2025-01-21T12:00:00.000Z",
+    members: {
+      intent: "session",
+      challengeId: "1",
+      channelId: memo,
+      acceptedCumulative: "250000",
+      spent: "249975",
+      units: 7,
+      txHash: memo
+    }
+  }),
   Receipt.encodeSeed({ sessionId: "sess_1", amount: 1_000n, remaining: 999_000n })
 ]
 
@@ -176,6 +240,23 @@ export const payloads: readonly [Schema.JsonObject, ...ReadonlyArray<Schema.Json
     validAfter: "0",
     validBefore: "1767700000",
     nonce: memo,
+    signature: `0x${"1b".repeat(65)}`
+  },
+  {
+    action: "open",
+    type: "transaction",
+    channelId: memo,
+    descriptor: channel,
+    transaction: "0x76f901",
+    cumulativeAmount: "25",
+    signature: `0x${"1b".repeat(65)}`
+  },
+  { action: "topUp", type: "transaction", channelId: memo, transaction: "0x76f901", additionalDeposit: "5000000" },
+  {
+    action: "voucher",
+    channelId: memo,
+    descriptor: channel,
+    cumulativeAmount: "250000",
     signature: `0x${"1b".repeat(65)}`
   }
 ]

@@ -14,12 +14,15 @@ import * as AcceptPayment from "../../src/wire/mpp/AcceptPayment.ts"
 import * as AuthScheme from "../../src/wire/mpp/AuthScheme.ts"
 import * as BodyDigest from "../../src/wire/mpp/BodyDigest.ts"
 import * as Challenge from "../../src/wire/mpp/Challenge.ts"
+import * as Channel from "../../src/wire/mpp/Channel.ts"
 import * as Credential from "../../src/wire/mpp/Credential.ts"
 import * as EvmCharge from "../../src/wire/mpp/EvmCharge.ts"
 import * as Receipt from "../../src/wire/mpp/Receipt.ts"
 import * as SeedChallenge from "../../src/wire/mpp/SeedChallenge.ts"
 import * as TempoCharge from "../../src/wire/mpp/TempoCharge.ts"
+import * as TempoSession from "../../src/wire/mpp/TempoSession.ts"
 import * as TempoTransaction from "../../src/wire/mpp/TempoTransaction.ts"
+import * as Voucher from "../../src/wire/mpp/Voucher.ts"
 
 /** Cheaper than an assertion, of which there are tens of millions. */
 export function check(holds: boolean, what: string): asserts holds {
@@ -84,6 +87,32 @@ export const readDemand = (answer: Demand.Answer): Demand.Demand => {
   return demand
 }
 
+const checkHeld = (units: bigint) => check(units >= 0n && units <= Channel.maxUnits, "more than a channel can hold")
+
+const checkSnapshot = (snapshot: TempoSession.Snapshot) => {
+  const { acceptedCumulative, chainId, deposit, descriptor, escrow, requiredCumulative, settled, spent } = snapshot
+  for (const units of [acceptedCumulative, deposit, requiredCumulative, settled, spent]) checkHeld(units)
+  check(/^0x[0-9a-f]{64}$/.test(Channel.id(descriptor, { chainId, escrow })), "the channel's id")
+}
+
+export const readSnapshot = (header: string): boolean => {
+  const snapshot = Option.getOrUndefined(TempoSession.decodeSnapshot(header))
+  if (snapshot === undefined) return false
+  checkSnapshot(snapshot)
+  const written = TempoSession.encodeSnapshot(snapshot)
+  const again = TempoSession.encodeSnapshot(Option.getOrThrow(TempoSession.decodeSnapshot(written)))
+  check(again === written, "no echo")
+  return true
+}
+
+export const readEvent = (data: string): boolean => {
+  const need = Option.getOrUndefined(TempoSession.decodeNeedVoucher(data))
+  if (need !== undefined) {
+    for (const units of [need.acceptedCumulative, need.deposit, need.requiredCumulative]) checkHeld(units)
+  }
+  return need !== undefined || Option.isSome(TempoSession.decodeReceiptEvent(data))
+}
+
 export const readChallenge = (challenge: Challenge.Challenge): boolean => {
   const tempo = TempoCharge.fromChallenge(challenge)
   if (Result.isSuccess(tempo)) {
@@ -101,7 +130,18 @@ export const readChallenge = (challenge: Challenge.Challenge): boolean => {
     check(address.test(evm.success.currency) && address.test(evm.success.recipient), "an address")
     check(EvmCharge.nonce(challenge).length === 66, "the nonce")
   }
-  return Result.isSuccess(tempo) || Result.isSuccess(evm)
+  const session = TempoSession.fromChallenge(challenge)
+  if (Result.isSuccess(session)) {
+    const { amount, currency, methodDetails, recipient, suggestedDeposit } = session.success
+    check(amount > 0n, "a price of nothing")
+    for (const units of [amount, suggestedDeposit ?? 0n, methodDetails.minVoucherDelta ?? 0n]) checkHeld(units)
+    check(address.test(currency) && address.test(recipient), "an address")
+    if (methodDetails.sessionProtocol === "v2") {
+      check(methodDetails.chainId > 0 && address.test(methodDetails.escrowContract), "the channel's place")
+      if (methodDetails.sessionSnapshot !== undefined) checkSnapshot(methodDetails.sessionSnapshot)
+    }
+  }
+  return [tempo, evm, session].some(Result.isSuccess)
 }
 
 export const readLine = (line: string) => {
@@ -122,6 +162,7 @@ export const readLine = (line: string) => {
 }
 
 const isTempoPayload = Schema.decodeUnknownOption(TempoCharge.Payload)
+const readSessionPayload = Schema.decodeUnknownOption(TempoSession.Payload)
 const isEvmPayload = Schema.decodeUnknownOption(EvmCharge.Payload)
 
 export const readCredential = (header: string): boolean => {
@@ -134,13 +175,25 @@ export const readCredential = (header: string): boolean => {
   check(JSON.stringify(again) === JSON.stringify(presented), "no echo")
   isTempoPayload(payload)
   isEvmPayload(payload)
+  const paid = Option.getOrUndefined(readSessionPayload(payload))
+  if (paid?.action === "topUp") checkHeld(paid.additionalDeposit)
+  else if (paid !== undefined) {
+    checkHeld(paid.cumulativeAmount)
+    Voucher.parseSignature(paid.signature)
+  }
   readChallenge(challenge)
   return true
 }
 
 export const readReceipt = (header: string): boolean => {
   const receipt = Option.getOrUndefined(Receipt.decode(header))
-  if (receipt !== undefined) checkReceipt(receipt)
+  if (receipt !== undefined) {
+    checkReceipt(receipt)
+    Option.map(TempoSession.receiptOf(receipt), ({ acceptedCumulative, spent }) => {
+      checkHeld(acceptedCumulative)
+      checkHeld(spent)
+    })
+  }
   return receipt !== undefined
 }
 
