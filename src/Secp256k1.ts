@@ -69,8 +69,8 @@ const viem: Curve = make({
  *
  * **Details**
  *
- * The wallets that are made from a key sign with it, and whatever stands here is handed that key. viem adds entropy to signatures where the process told it to
- * (`setSignEntropy`); WebAssembly never does.
+ * The wallets that are made from a key sign with it, and whatever stands here is handed that key. viem adds entropy to
+ * signatures where the process told it to (`setSignEntropy`); WebAssembly never does.
  *
  * @category services
  * @since 0.1.0

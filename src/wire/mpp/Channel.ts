@@ -79,8 +79,14 @@ export interface Place {
 
 const zero: Address = `0x${"00".repeat(20)}`
 
-/** Whoever encodes addresses looks at the checksum of those in mixed case; published ones get it wrong. */
-const lower = (address: Address): Address => `0x${address.slice(2).toLowerCase()}`
+/**
+ * An address in lower case, for those who encode it and look at the checksum of one in mixed case: published ones get it
+ * wrong.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const lower = (address: Hex): Hex => `0x${address.slice(2).toLowerCase()}`
 
 /**
  * Who signs the vouchers of a channel.
@@ -175,7 +181,6 @@ export const abi = parseAbi([
   "event ChannelOpened(bytes32 indexed channelId, address indexed payer, address indexed payee, address operator, address token, address authorizedSigner, bytes32 salt, bytes32 expiringNonceHash, uint96 deposit)",
   "event Settled(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 cumulativeAmount, uint96 deltaPaid, uint96 newSettled)",
   "event TopUp(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 additionalDeposit, uint96 newDeposit)",
-  "event CloseRequested(bytes32 indexed channelId, address indexed payer, address indexed payee, uint256 closeGraceEnd)",
   "event CloseRequestCancelled(bytes32 indexed channelId, address indexed payer, address indexed payee)",
   "event ChannelClosed(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 settledToPayee, uint96 refundedToPayer)"
 ])
@@ -186,7 +191,9 @@ const withLowerCase = (descriptor: Descriptor): Descriptor => ({
   payee: lower(descriptor.payee),
   operator: lower(descriptor.operator),
   token: lower(descriptor.token),
-  authorizedSigner: lower(descriptor.authorizedSigner)
+  salt: lower(descriptor.salt),
+  authorizedSigner: lower(descriptor.authorizedSigner),
+  expiringNonceHash: lower(descriptor.expiringNonceHash)
 })
 
 /**
@@ -204,7 +211,7 @@ export const openCall = (
   data: encodeFunctionData({
     abi,
     functionName: "open",
-    args: [lower(payee), lower(operator), lower(token), deposit, salt, lower(authorizedSigner)]
+    args: [lower(payee), lower(operator), lower(token), deposit, lower(salt), lower(authorizedSigner)]
   })
 })
 

@@ -5,9 +5,9 @@
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
-import type { Address, Hex, TypedDataDefinition } from "viem"
+import type { Hex, TypedDataDefinition } from "viem"
 import { concatHex, encodeAbiParameters, keccak256, numberToHex, parseAbiParameters, stringToHex } from "viem/utils"
-import type { Place } from "./Channel.ts"
+import { lower, type Place } from "./Channel.ts"
 
 /**
  * The channel that a voucher is of.
@@ -21,9 +21,6 @@ export interface Drawer extends Place {
 
 const nameV2 = "TIP20 Channel Reserve"
 const nameV1 = "Tempo Stream Channel"
-
-/** Whoever hashes addresses looks at the checksum of those in mixed case; published ones get it wrong. */
-const lower = (address: Address): Address => `0x${address.slice(2).toLowerCase()}`
 
 /**
  * What is signed for a voucher of a channel of version 2.
