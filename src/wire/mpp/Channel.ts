@@ -181,12 +181,12 @@ export const abi = parseAbi([
   "event ChannelOpened(bytes32 indexed channelId, address indexed payer, address indexed payee, address operator, address token, address authorizedSigner, bytes32 salt, bytes32 expiringNonceHash, uint96 deposit)",
   "event Settled(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 cumulativeAmount, uint96 deltaPaid, uint96 newSettled)",
   "event TopUp(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 additionalDeposit, uint96 newDeposit)",
+  "event CloseRequested(bytes32 indexed channelId, address indexed payer, address indexed payee, uint256 closeGraceEnd)",
   "event CloseRequestCancelled(bytes32 indexed channelId, address indexed payer, address indexed payee)",
   "event ChannelClosed(bytes32 indexed channelId, address indexed payer, address indexed payee, uint96 settledToPayee, uint96 refundedToPayer)"
 ])
 
 const withLowerCase = (descriptor: Descriptor): Descriptor => ({
-  ...descriptor,
   payer: lower(descriptor.payer),
   payee: lower(descriptor.payee),
   operator: lower(descriptor.operator),
