@@ -104,6 +104,8 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
     tempo: (yield* tempo.transfers()).filter(mine),
     evm: (yield* evm.transfers).filter(mine)
   }
+  /** Draws of one session, of which its figure shows that some were taken, and not which. */
+  const alike = new Map<string, Array<Asked>>()
   const explained = new Set<string>()
   for (const asked of payer.asked) {
     const { counter, end, nth, order, story } = asked
@@ -120,6 +122,13 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
     if (counter === "/own/session") {
       const debited = shops.debits.filter((amount) => amount === price).length
       fail(debited === times, `was debited ${debited} times and served ${times} times`)
+    }
+    const presumed = named.flatMap(({ authorizations }) => authorizations).find(({ state }) => state === "presumed")
+    if (presumed?.plan.kind === "draw" && end !== "content") {
+      const name = presumed.session ?? ""
+      alike.set(name, [...alike.get(name) ?? [], asked])
+      fail(end !== "unspent", "ended as unspent, and nobody knows")
+      continue
     }
     if (end === "content" || end === "paid") fail(times === 1, `ended as ${end}, and was paid ${times} times`)
     if (end === "unspent") fail(times === 0, "ended as unspent, and was paid")
@@ -138,6 +147,13 @@ const ofPayer = Effect.fnUntraced(function*(payer: Payer, at: number) {
       const isKnown = plan.kind === "draw" || moved.some(({ transaction }) => transaction.toLowerCase() === reference)
       fail(isKnown, `was settled by ${reference}, which is no payment of it`)
     }
+  }
+  for (const [name, all] of alike) {
+    const taken = all.filter(({ counter, nth }) => shops.served(counter, nth) > 0).length
+    claim(
+      taken > 0 && taken < all.length,
+      `${taken} of ${all.length} draws of ${name} were taken, and nobody knows which`
+    )
   }
   const strange = [...transfers.tempo, ...transfers.evm].filter(({ transaction }) => !explained.has(transaction))
   for (const { transaction, units } of strange) claim(false, `${transaction} of ${units} is of no request`)
