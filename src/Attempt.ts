@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Demand from "./Demand.ts"
 import * as Ending from "./Ending.ts"
 import type { Attempt, Restore, UnderWay } from "./Ending.ts"
 import type { Answered } from "./Exchange.ts"
@@ -40,6 +41,7 @@ export const make = Effect.gen(function*() {
   const {
     content,
     counted,
+    explained,
     findOut,
     interruptible,
     judged,
@@ -153,148 +155,186 @@ export const make = Effect.gen(function*() {
     return Effect.raceFirst(Effect.map(answer, Option.some), tooLate)
   }
 
-  const carry = Effect.fnUntraced(function*<A, E, R>(
-    begun: UnderWay<A, E, R>,
-    sentBefore: boolean
-  ): Effect.fn.Return<Outcome.Outcome<A>, never, R> {
-    let attempt = begun
-    const { asset, authorization: { id, plan }, exchange, live, purchase, rail } = attempt
-    const policy = yield* RetryPolicy
-    const schedules = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
-    const isDraw = plan.kind === "draw"
-
-    const signed = yield* sign(attempt, sentBefore)
-    if ("_tag" in signed) return signed
-    const { envelopes } = signed
-    if (signed.broadcast !== undefined) {
-      const ended = yield* broadcast(attempt, signed.broadcast)
-      if (Option.isSome(ended)) return ended.value
-      attempt = { ...attempt, settled: true }
+  /** The same authorisation, as the answer to the challenge that the server makes now; undefined where it makes no such one. */
+  const anew = Effect.fnUntraced(function*<A, E, R>(
+    attempt: UnderWay<A, E, R>
+  ): Effect.fn.Return<Rails.Credential["envelopes"] | undefined, never, R> {
+    const { authorization: { plan }, exchange, rail } = attempt
+    if (rail.represent === undefined || !exchange.repeatable) return undefined
+    const asked = yield* interruptible(attempt, Effect.flatMap(exchange.send(undefined), exchange.answer))
+    if (Exit.isFailure(asked) || asked.value.answer.status !== 402 || Option.isSome(asked.value.elsewhere)) {
+      return undefined
     }
-
-    /** Whether money may have moved before anything is sent. */
-    const mayBePaid = () => attempt.settled || rail.signingMayPay === true
-
-    /** Waits as the schedule of the reason says; false when it says no more. */
-    const waited = (reason: Outcome.Outage) =>
-      Effect.map(
-        interruptible(
-          attempt,
-          reason._tag === "RateLimited" ? schedules.RateLimited(reason) : schedules.Unavailable(reason)
-        ),
-        (exit) => Exit.isSuccess(exit) && exit.value
-      )
-
-    /** A second draw is a second debit; it may follow the first only because that one is proven unspent. */
-    const orAgain = (reason: Outcome.Outage, outcome: Outcome.Outcome<A>): Outcome.Outcome<A> =>
-      outcome._tag === "Void" && isDraw && exchange.repeatable ? { _tag: "Again", reason } : outcome
-
-    let envelope = 0
-    let left = sentBefore
-    let presented = false
-    while (true) {
-      if (Rails.isExpired(plan, yield* Clock.currentTimeMillis)) {
-        const seen = Outcome.nothingSeen("the challenge had expired")
-        if (left || mayBePaid()) return yield* findOut(attempt, seen, expired)
-        yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
-        return yield* nothingSpent(attempt, expired)
-      }
-      const lost = yield* Effect.result(ledger.holding(id))
-      if (Result.isFailure(lost)) {
-        // The ledger believes that only if nobody has taken it up.
-        if (!left && !mayBePaid()) {
-          yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
-        }
-        return yield* notOurs(attempt, lost.failure)
-      }
-      if (signed.broadcast !== undefined && !presented) {
-        yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "presented" }))
-        presented = true
-      }
-      const sent = yield* interruptible(
-        attempt,
-        inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope], purchase, plan.native), exchange.answer))
-      )
-      if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
-        const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
-        const notSent = !left && Option.exists(failure, exchange.isNotSent)
-        const reason = new PaymentError.Unavailable({ service: "merchant", notSent })
-        if (!notSent) left = true
-        // What did not leave can be sent again whatever the method; what may have left, only if it can be repeated without
-        // a second charge.
-        const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && !isDraw)
-        if (mayRepeat && (yield* waited(reason))) continue
-        const seen = Outcome.nothingSeen(notSent ? "not sent" : "no answer")
-        if (notSent && signed.broadcast !== undefined) {
-          yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "mined" }))
-        }
-        if (!notSent || mayBePaid()) return orAgain(reason, yield* findOut(attempt, seen, reason))
-        yield* judged(attempt, "released", seen.evidence)
-        return yield* nothingSpent(attempt, reason)
-      }
-      left = true
-      const { value } = sent.value.value
-      const answer = answerOf(sent.value.value)
-      const now = yield* Clock.currentTimeMillis
-      const verdict = rail.judge(plan, answer, now)
-      if (verdict._tag === "Settled" && verdict.content) {
-        const spentUsd = Rails.spentUsd(plan, asset, verdict)
-        if (!attempt.settled) yield* settle(attempt, spentUsd, verdict.evidence)
-        yield* counted(attempt, "paid", spentUsd)
-        return yield* content(attempt, value)
-      }
-      if (verdict._tag === "Unknown" && verdict.content) {
-        yield* judged(attempt, "unknown", verdict.evidence)
-        // A draw is found out about when its session is closed: there is no need to close it for this.
-        if (Option.isNone(live)) yield* Effect.forkIn(reconcile(attempt), scope)
-        yield* counted(attempt, "paid")
-        return yield* content(attempt, value)
-      }
-      const words = Outcome.words(plan, answer, verdict, now)
-      const { outage, refusal, seen } = words
-      switch (verdict._tag) {
-        case "Settled": {
-          if (!attempt.settled) {
-            yield* settle(attempt, Rails.spentUsd(plan, asset, verdict), verdict.evidence)
-          }
-          return yield* paidUndelivered(attempt, seen)
-        }
-        case "Void": {
-          if (attempt.settled) return yield* paidUndelivered(attempt, seen)
-          yield* voided(attempt, verdict)
-          return yield* nothingSpent(attempt, refusal, Option.some(value))
-        }
-        case "Rejected":
-          return yield* refused(attempt, words, Option.some(value))
-        case "Unknown": {
-          if (verdict.next._tag === "envelope" && ++envelope < envelopes.length) continue
-          if (verdict.next._tag === "resend") {
-            const { after } = verdict.next
-            // A settlement under way is asked after until the rail says that time is up; an outage, as scheduled.
-            const pause = answer.status === 402 && after !== undefined
-              ? Effect.map(interruptible(attempt, Effect.sleep(after)), Exit.isSuccess)
-              : waited(outage)
-            if (!isDraw && exchange.repeatable && (yield* pause)) continue
-            return orAgain(outage, yield* findOut(attempt, seen, outage, Option.some(value)))
-          }
-          if (verdict.next._tag === "renew" && Option.isSome(live)) {
-            const { handle, id } = live.value
-            const reason = new PaymentError.TokenExpired({ session: id, expiredAt: handle.expiresAt })
-            const outcome = yield* findOut(attempt, seen, reason)
-            return outcome._tag === "Void" ? { _tag: "Expired", reason } : outcome
-          }
-          return yield* findOut(attempt, seen, refusal, Option.some(value))
-        }
-      }
-    }
-
-    function settle({ live }: UnderWay<A, E, R>, spentUsd: bigint, evidence: Rails.Evidence) {
-      const written = note(ledger.judged(id, { state: "settled", spentUsd, evidence }))
-      return Option.isSome(live) && evidence.mismatch === true
-        ? Effect.andThen(written, Effect.forkIn(note(session.suspect(live.value)), scope))
-        : written
-    }
+    const { offers } = Demand.read(asked.value.answer, yield* Clock.currentTimeMillis)
+    const again = Option.firstSomeOf(offers.map((offer) => rail.represent!(plan, offer)))
+    if (Option.isNone(again)) return undefined
+    const signed = yield* interruptible(attempt, rail.sign(again.value))
+    return Exit.isSuccess(signed) ? signed.value.envelopes : undefined
   })
+
+  const carry = Effect.fnUntraced(
+    function*<A, E, R>(begun: UnderWay<A, E, R>, sentBefore: boolean): Effect.fn.Return<Outcome.Outcome<A>, never, R> {
+      let attempt = begun
+      const { asset, authorization: { id, plan }, exchange, live, purchase, rail } = attempt
+      const policy = yield* RetryPolicy
+      const schedules = { RateLimited: waiting(policy.RateLimited), Unavailable: waiting(policy.Unavailable) }
+      // A second one is a second debit, unless both say the same figure.
+      const isDraw = plan.kind === "draw" && plan.cumulative === undefined
+
+      const signed = yield* sign(attempt, sentBefore)
+      if ("_tag" in signed) return signed
+      let { envelopes } = signed
+      if (signed.broadcast !== undefined) {
+        const ended = yield* broadcast(attempt, signed.broadcast)
+        if (Option.isSome(ended)) return ended.value
+        attempt = { ...attempt, settled: true }
+      }
+
+      /** Whether money may have moved before anything is sent. */
+      const mayBePaid = () => attempt.settled || rail.signingMayPay === true
+
+      /** Waits as the schedule of the reason says; false when it says no more. */
+      const waited = (reason: Outcome.Outage) =>
+        Effect.map(
+          interruptible(
+            attempt,
+            reason._tag === "RateLimited" ? schedules.RateLimited(reason) : schedules.Unavailable(reason)
+          ),
+          (exit) => Exit.isSuccess(exit) && exit.value
+        )
+
+      /** A second draw is a second debit; it may follow the first only because that one is proven unspent. */
+      const orAgain = (reason: Outcome.Outage, outcome: Outcome.Outcome<A>): Outcome.Outcome<A> =>
+        outcome._tag === "Void" && isDraw && exchange.repeatable ? { _tag: "Again", reason } : outcome
+
+      let envelope = 0
+      let left = sentBefore
+      let presented = false
+      let challenged = false
+      let unanswered = sentBefore
+      while (true) {
+        if (Rails.isExpired(plan, yield* Clock.currentTimeMillis)) {
+          const seen = Outcome.nothingSeen("the challenge had expired")
+          if (left || mayBePaid()) return yield* findOut(attempt, seen, expired)
+          yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+          return yield* nothingSpent(attempt, expired)
+        }
+        const lost = yield* Effect.result(ledger.holding(id))
+        if (Result.isFailure(lost)) {
+          // The ledger believes that only if nobody has taken it up.
+          if (!left && !mayBePaid()) {
+            yield* judged(attempt, "released", new Rails.Evidence({ rank: "proven", what: "not sent" }))
+          }
+          return yield* notOurs(attempt, lost.failure)
+        }
+        if (signed.broadcast !== undefined && !presented) {
+          yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "presented" }))
+          presented = true
+        }
+        const sent = yield* interruptible(
+          attempt,
+          inTime(attempt, Effect.flatMap(exchange.send(envelopes[envelope], purchase, plan.native), exchange.answer))
+        )
+        if (Exit.isFailure(sent) || Option.isNone(sent.value)) {
+          const failure = Exit.isFailure(sent) ? Exit.findErrorOption(sent) : Option.none()
+          const notSent = !left && Option.exists(failure, exchange.isNotSent)
+          const reason = new PaymentError.Unavailable({ service: "merchant", notSent })
+          if (!notSent) {
+            left = true
+            unanswered = true
+          }
+          // What did not leave can be sent again whatever the method; what may have left, only if it can be repeated without
+          // a second charge.
+          const mayRepeat = notSent || (Exit.isFailure(sent) && exchange.repeatable && !isDraw)
+          if (mayRepeat && (yield* waited(reason))) continue
+          const seen = Outcome.nothingSeen(notSent ? "not sent" : "no answer")
+          if (notSent && signed.broadcast !== undefined) {
+            yield* note(ledger.advanced(id, { transaction: signed.broadcast.transaction, step: "mined" }))
+          }
+          if (!notSent || mayBePaid()) return orAgain(reason, yield* findOut(attempt, seen, reason))
+          yield* judged(attempt, "released", seen.evidence)
+          return yield* nothingSpent(attempt, reason)
+        }
+        left = true
+        const { value } = sent.value.value
+        const answer = answerOf(sent.value.value)
+        const now = yield* Clock.currentTimeMillis
+        const verdict = rail.judge(plan, answer, now)
+        if (verdict._tag === "Settled" && verdict.content) {
+          const spentUsd = Rails.spentUsd(plan, asset, verdict)
+          if (!attempt.settled) yield* settle(attempt, spentUsd, verdict.evidence)
+          yield* note(explained(attempt, verdict))
+          yield* counted(attempt, "paid", spentUsd)
+          return yield* content(attempt, value)
+        }
+        if (verdict._tag === "Unknown" && verdict.content) {
+          yield* judged(attempt, "unknown", verdict.evidence)
+          // A draw is found out about when its session is closed: there is no need to close it for this.
+          if (Option.isNone(live) || plan.cumulative !== undefined) yield* Effect.forkIn(reconcile(attempt), scope)
+          yield* counted(attempt, "paid")
+          return yield* content(attempt, value)
+        }
+        const words = Outcome.words(plan, answer, verdict, now)
+        const { outage, refusal, seen } = words
+        switch (verdict._tag) {
+          case "Settled": {
+            if (!attempt.settled) {
+              yield* settle(attempt, Rails.spentUsd(plan, asset, verdict), verdict.evidence)
+            }
+            return yield* paidUndelivered(attempt, seen)
+          }
+          case "Void": {
+            if (attempt.settled) return yield* paidUndelivered(attempt, seen)
+            yield* voided(attempt, verdict)
+            return yield* nothingSpent(attempt, refusal, Option.some(value))
+          }
+          case "Rejected": {
+            // A session that its server does not know, or does not believe in, is not drawn on again.
+            if (verdict.evidence.mismatch === true && Option.isSome(live)) {
+              yield* Effect.forkIn(note(session.suspect(live.value)), scope)
+            }
+            return yield* refused(attempt, words, Option.some(value))
+          }
+          case "Unknown": {
+            // Where the first draw may have been debited, a higher one would be a second.
+            const mayRaise = plan.cumulative === undefined || !unanswered
+            if (verdict.next._tag === "envelope" && mayRaise && ++envelope < envelopes.length) continue
+            if (verdict.next._tag === "challenge" && !challenged) {
+              challenged = true
+              const again = yield* anew(attempt)
+              if (again !== undefined) {
+                envelopes = again
+                continue
+              }
+            }
+            if (verdict.next._tag === "resend") {
+              const { after } = verdict.next
+              // A settlement under way is asked after until the rail says that time is up; an outage, as scheduled.
+              const pause = answer.status === 402 && after !== undefined
+                ? Effect.map(interruptible(attempt, Effect.sleep(after)), Exit.isSuccess)
+                : waited(outage)
+              if (!isDraw && exchange.repeatable && (yield* pause)) continue
+              return orAgain(outage, yield* findOut(attempt, seen, outage, Option.some(value)))
+            }
+            if (verdict.next._tag === "renew" && Option.isSome(live)) {
+              const { handle, id } = live.value
+              const reason = new PaymentError.TokenExpired({ session: id, expiredAt: handle.expiresAt })
+              const outcome = yield* findOut(attempt, seen, reason)
+              return outcome._tag === "Void" ? { _tag: "Expired", reason } : outcome
+            }
+            return yield* findOut(attempt, seen, refusal, Option.some(value))
+          }
+        }
+      }
+
+      function settle({ live }: UnderWay<A, E, R>, spentUsd: bigint, evidence: Rails.Evidence) {
+        const written = note(ledger.judged(id, { state: "settled", spentUsd, evidence }))
+        return Option.isSome(live) && evidence.mismatch === true
+          ? Effect.andThen(written, Effect.forkIn(note(session.suspect(live.value)), scope))
+          : written
+      }
+    }
+  )
 
   const start = <A, E, R>(attempt: Attempt<A, E, R>, restore: Restore, sentBefore: boolean) =>
     Effect.flatMap(

@@ -58,6 +58,9 @@ export interface UnderWay<A, E, R> extends Attempt<A, E, R> {
 /** Whether an authorisation took the money, cannot take it, or nobody knows. */
 type Finding = "void" | "settled" | "open"
 
+const countedLater = new Rails.Evidence({ rank: "claimed", what: "counted by a later receipt" })
+const notSigned = new Rails.Evidence({ rank: "proven", what: "nothing more was signed" })
+
 /**
  * Makes the endings; they need the ledger and the sessions.
  *
@@ -154,6 +157,11 @@ export const make = Effect.gen(function*() {
   /** Asks chain or authority, and writes down what they say. */
   const reconcile = Effect.fnUntraced(function*<A, E, R>(attempt: Attempt<A, E, R>): Effect.fn.Return<Finding> {
     const { asset, authorization, live, rail } = attempt
+    // The session's next figures, or its last one, tell: it is not closed for one draw that can be sent again.
+    if (authorization.plan.cumulative !== undefined) {
+      if (Option.isSome(live)) live.value.unresolved.set(authorization.id, authorization.drawUsd)
+      return "open"
+    }
     if (Option.isSome(live)) {
       const resolution = yield* Effect.orElseSucceed(
         session.resolve(live.value, authorization),
@@ -165,6 +173,35 @@ export const make = Effect.gen(function*() {
     if (Option.isNone(verdict) || verdict.value._tag === "Unknown" || verdict.value._tag === "Rejected") return "open"
     yield* note(ledger.judged(authorization.id, Ledger.judgement(verdict.value, authorization.plan, asset)))
     return verdict.value._tag === "Void" ? "void" : "settled"
+  })
+
+  /**
+   * What a settled draw tells of those before it: all of them were taken if the server counts as much, and none of them can be
+   * any more if it counts nothing beyond the settled ones, and nothing beyond that was ever signed.
+   */
+  const explained = Effect.fnUntraced(function*<A, E, R>(
+    { authorization, live }: UnderWay<A, E, R>,
+    { session: figure }: Extract<Rails.Verdict, { readonly _tag: "Settled" }>
+  ) {
+    if (Option.isNone(live)) return
+    const { id, unresolved } = live.value
+    unresolved.delete(authorization.id)
+    if (figure === undefined || unresolved.size === 0) return
+    const { signed, total } = figure
+    const record = yield* ledger.session(id)
+    if (Option.isNone(record)) return
+    const beyond = total - record.value.spentUsd
+    const sum = [...unresolved.values()].reduce((all, usd) => all + usd, 0n)
+    if (beyond !== sum && !(beyond === 0n && signed <= total)) return
+    for (const [draw, spentUsd] of unresolved) {
+      yield* ledger.judged(
+        draw,
+        beyond === sum
+          ? { state: "settled", spentUsd, evidence: countedLater }
+          : { state: "released", evidence: notSigned }
+      )
+      unresolved.delete(draw)
+    }
   })
 
   const finding = <A, E, R>(attempt: UnderWay<A, E, R>) =>
@@ -226,6 +263,7 @@ export const make = Effect.gen(function*() {
   return {
     content,
     counted,
+    explained,
     findOut,
     interruptible,
     judged,

@@ -29,12 +29,14 @@ import {
   type Standing
 } from "./ledger/Model.ts"
 import type * as Query from "./ledger/Query.ts"
+import type { Close } from "./ledger/SessionTransition.ts"
 import type { BudgetExceeded, LedgerUnavailable } from "./PaymentError.ts"
-import { type Evidence, type Plan, spentUsd, type Verdict } from "./Rails.ts"
+import { type Plan, spentUsd, type Verdict } from "./Rails.ts"
 
 export type { Limit } from "./Budget.ts"
 export * from "./ledger/Foreign.ts"
 export * from "./ledger/Model.ts"
+export type { Close } from "./ledger/SessionTransition.ts"
 
 /**
  * The ledger.
@@ -95,7 +97,7 @@ export class Ledger extends Context.Service<Ledger, {
    */
   readonly closeSession: (
     id: string,
-    close: { readonly spentUsd: bigint; readonly state: "closed" | "presumed"; readonly evidence: Evidence }
+    close: Close
   ) => Effect.Effect<void, LedgerUnavailable>
   readonly session: (id: string) => Effect.Effect<Option.Option<SessionRecord>, LedgerUnavailable>
   readonly sessions: (query: Query.Sessions) => Effect.Effect<ReadonlyArray<SessionRecord>, LedgerUnavailable>

@@ -12,7 +12,6 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Admission from "./Admission.ts"
 import * as Amount from "./Amount.ts"
-import * as Asset from "./Asset.ts"
 import * as Attempt from "./Attempt.ts"
 import * as Budget from "./Budget.ts"
 import type { Chain } from "./Chain.ts"
@@ -128,7 +127,10 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   ) {
     const agent = given.agent ?? options.agent
     const now = yield* Clock.currentTimeMillis
-    const all = (yield* rails.all).filter((rail) => !excluded.has(rail.name))
+    // Servers of metered sessions take a HEAD for the management of a session: nothing can be bought by it.
+    const buysNothing = ({ session }: Rails.Rail) =>
+      exchange.method === "HEAD" && Option.exists(session, ({ inOrder }) => inOrder)
+    const all = (yield* rails.all).filter((rail) => !excluded.has(rail.name) && !buysNothing(rail))
     const live = new Set<string>()
     for (const rail of all) {
       if (Option.isNone(rail.session)) continue
@@ -233,7 +235,16 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     const none = { content: Option.none<A>(), tried: Purchase.nothing }
     const resumed = yield* begin(work, "unspent")
     if (Option.isSome(resumed)) return { ...none, content: resumed }
-    const renewed = session.acquire({ rail: live.rail, ops: live.ops, offer, origin, agent, expected: work.expected })
+    const renewed = session.acquire({
+      rail: live.rail,
+      ops: live.ops,
+      offer,
+      asset: live.asset,
+      origin,
+      agent,
+      resource: Purchase.resourceOf(exchange),
+      expected: work.expected
+    })
     const result = yield* draw(work, live, offer, "a live session covers this route", renewed).pipe(
       Effect.onError(() => giveUp(work)),
       Effect.result
@@ -272,7 +283,7 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
     if (!exchange.authorized && Option.isNone(exchange.obstacle)) {
       const cover = yield* session.cover(Purchase.routeOf(exchange, given.agent ?? options.agent))
       // While the clock is in doubt, the server's tells more.
-      const attaches = Option.isSome(cover) && covers(cover.value, given, ceilingOf(given)) &&
+      const attaches = Option.isSome(cover) && covers(cover.value, exchange, given, ceilingOf(given)) &&
         !(yield* admission.isClockInDoubt)
       if (attaches) {
         const attached = yield* attachFirst(exchange, given, cover.value)
@@ -325,9 +336,19 @@ const make = Effect.fnUntraced(function*(options: { readonly agent: string }) {
   return Payment.of({ pay, quote })
 })
 
-const covers = (cover: Session.Cover, given: Options, ceiling: bigint): boolean =>
-  Amount.toUsd({ asset: Asset.sessionUsdc, units: cover.offer.units }) <= ceiling &&
-  (given.rails === undefined || given.rails.includes(cover.live.rail.name))
+/** What servers of metered sessions take for the management of a session, and answer without content. */
+const isManagement = <A, E, R>({ content, method }: Exchange<A, E, R>): boolean =>
+  method === "HEAD" || (method === "POST" && content?.length === 0)
+
+const covers = <A, E, R>(
+  { live, offer }: Session.Cover,
+  exchange: Exchange<A, E, R>,
+  given: Options,
+  ceiling: bigint
+): boolean =>
+  Amount.toUsd({ asset: live.asset, units: offer.units }) <= ceiling &&
+  (given.rails === undefined || given.rails.includes(live.rail.name)) &&
+  !(live.ops.inOrder && isManagement(exchange))
 
 /**
  * Payments over the ledger, the budget, the policy, the sessions and the rails of the program.

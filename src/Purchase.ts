@@ -7,10 +7,10 @@ import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Ref from "effect/Ref"
 import * as Amount from "./Amount.ts"
-import * as Asset from "./Asset.ts"
+import type * as Asset from "./Asset.ts"
 import type * as Attempt from "./Attempt.ts"
+import * as BoundedLoss from "./BoundedLoss.ts"
 import * as Budget from "./Budget.ts"
 import type * as Challenges from "./Challenges.ts"
 import type * as Choice from "./Choice.ts"
@@ -50,6 +50,16 @@ export const routeOf = (
   { method, origin, path }: { readonly method: string; readonly origin: string; readonly path: string },
   agent: string
 ): Session.Route => ({ agent, origin, method, path })
+
+/**
+ * The resource of a request, without its query.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const resourceOf = (
+  { method, origin, path }: { readonly method: string; readonly origin: string; readonly path: string }
+): Session.Need["resource"] => ({ method, url: `${origin}${path}` })
 
 /**
  * A failure of this purchase, with what it means for the money.
@@ -96,7 +106,8 @@ export const meaningOf = <Reason extends PaymentError.Reason>(
 ): { readonly reason: Reason | Session.SessionFailure["reason"]; readonly money: PaymentError.Money } =>
   failure._tag === "SessionFailure" ? failure : { reason: failure, money: "unspent" }
 
-const hourMillis = 60 * 60_000
+/** Where it is asked for by nobody, or the session is gone and its draw will be refused. */
+const unknownDrawn: Rails.Drawn = { limit: 0n, spent: 0n, reserved: 0n }
 
 const answered = (offer: Offer) =>
   new PaymentError.PolicyDenied({
@@ -119,7 +130,7 @@ export const make = Effect.fnUntraced(function*(
   const budget = yield* Budget.Budget
   const session = yield* Session.Session
   const random = yield* SecureRandom.SecureRandom
-  const doubleSpends = yield* Ref.make<ReadonlyArray<{ readonly at: number; readonly usd: bigint }>>([])
+  const boundedLoss = yield* BoundedLoss.make
 
   const purchaseOf = <A, E, R>(work: Work<A, E, R>, usd: bigint, lostUsd: bigint, choice: string, now: number) =>
     new Ledger.Purchase({
@@ -197,6 +208,31 @@ export const make = Effect.fnUntraced(function*(
         () => false
       )
 
+  /** One draw, when it is its turn: what was drawn before it is known then. */
+  const drawOnce = <A, E, R>(
+    work: Work<A, E, R>,
+    live: Session.Live,
+    offer: Offer,
+    choice: string,
+    lostUsd: bigint
+  ) => {
+    const { asset, handle, ops, rail } = live
+    const drawn = ops.inOrder
+      ? Effect.map(ledger.session(live.id), Option.match({ onNone: () => unknownDrawn, onSome: Session.drawnOf }))
+      : Effect.succeed(unknownDrawn)
+    return live.inTurn(Effect.flatMap(drawn, (drawn) =>
+      attempt(work, {
+        rail,
+        asset,
+        plan: ops.planDraw(handle, offer, drawn),
+        offer,
+        usd: Amount.toUsd({ asset, units: offer.units }),
+        live: Option.some(live),
+        choice,
+        lostUsd
+      })))
+  }
+
   /** Draws on a session as often as its schedules allow; every draw after the first follows the proof that the last one is unspent. */
   const draw = Effect.fnUntraced(function*<A, E, R>(
     work: Work<A, E, R>,
@@ -214,16 +250,7 @@ export const make = Effect.fnUntraced(function*(
     }
     let live = first
     while (true) {
-      const attempted = yield* Effect.result(attempt(work, {
-        rail: live.rail,
-        asset: Asset.sessionUsdc,
-        plan: live.ops.planDraw(live.handle, offer),
-        offer,
-        usd: Amount.toUsd({ asset: Asset.sessionUsdc, units: offer.units }),
-        live: Option.some(live),
-        choice,
-        lostUsd
-      }))
+      const attempted = yield* Effect.result(drawOnce(work, live, offer, choice, lostUsd))
       if (attempted._tag === "Failure") {
         if (!(yield* isUsedUp(live, attempted.failure))) return yield* Effect.fail(attempted.failure)
         live = yield* renewed
@@ -257,22 +284,6 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  /**
-   * Another rail without proof, where the program accepts that both may be charged: `usd`, its fee included, is what the
-   * first may take. `lostUsd` of the purchase may be lost already.
-   */
-  const boundedLoss = Effect.fnUntraced(function*(usd: bigint, lostUsd: bigint, now: number) {
-    const { fallback } = yield* RetryPolicy
-    if (fallback === "proof") return false
-    const once = Option.getOrElse(Amount.parseUsd(fallback.maxDoubleSpend), () => 0n)
-    const hourly = Option.getOrElse(Amount.parseUsd(fallback.perHour), () => 0n)
-    return yield* Ref.modify(doubleSpends, (known) => {
-      const recent = known.filter(({ at }) => now - at < hourMillis)
-      const sum = recent.reduce((total, one) => total + one.usd, 0n)
-      return lostUsd + usd <= once && sum + usd <= hourly ? [true, [...recent, { at: now, usd }]] : [false, recent]
-    })
-  })
-
   /** One candidate, to its outcome. */
   const tryCandidate = Effect.fnUntraced(function*<A, E, R>(
     work: Work<A, E, R>,
@@ -300,8 +311,10 @@ export const make = Effect.fnUntraced(function*(
       rail,
       ops: candidate.session.value,
       offer,
+      asset,
       origin: work.exchange.origin,
       agent: work.agent,
+      resource: resourceOf(work.exchange),
       expected: work.expected
     })
     const outcome = yield* draw(work, yield* acquire, offer, candidate.why, acquire, lostUsd)

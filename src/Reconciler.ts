@@ -24,6 +24,7 @@ import { isOverdue } from "./ledger/Transition.ts"
 import type { LedgerUnavailable } from "./PaymentError.ts"
 import * as Rails from "./Rails.ts"
 import * as Session from "./Session.ts"
+import { finalFigure } from "./session/Establish.ts"
 
 /**
  * How long an authorisation that can no longer become spent waits for evidence before it is presumed spent.
@@ -110,8 +111,8 @@ const make = Effect.gen(function*() {
   const presumed = new Rails.Evidence({ rank: "presumed", what: "no evidence in time" })
 
   /** What a rail can be asked of. One that is not set up here any more says nothing, and time goes by all the same. */
-  const ask = (authorization: Ledger.Authorization, rail: Rails.Rail | undefined) =>
-    rail === undefined ? Effect.succeedNone : answer(authorization, rail.reconcile(authorization.plan))
+  const ask = (authorization: Ledger.Authorization, rail: Rails.Rail | undefined, drawn?: Rails.Drawn) =>
+    rail === undefined ? Effect.succeedNone : answer(authorization, rail.reconcile(authorization.plan, drawn))
 
   const charge = Effect.fnUntraced(function*(
     authorization: Ledger.Authorization,
@@ -148,38 +149,33 @@ const make = Effect.gen(function*() {
     const { expiresAt, handle, id, limitUsd, spentUsd, state } = record.value
     if (state === "closed") return
     const running = state === "live" || state === "establishing"
-    if (running && !isOverdue(expiresAt, now)) return
+    if ((running || state === "parked") && !isOverdue(expiresAt, now)) return
     // Whoever still draws on it, or closes it, is not overtaken.
     const kept = yield* sessions.find(id)
     if (Option.isSome(kept)) yield* sessions.expire(kept.value)
-    else if (running) yield* ledger.updateSession(id, { state: "closing" })
+    else if (running || state === "parked") yield* ledger.updateSession(id, { state: "closing" })
     const after = yield* ledger.session(id)
     if (!Option.exists(after, (it) => it.state !== "closed")) return
     if (Option.isSome(kept)) {
       // It was asked just now, and did not answer.
     } else if (handle !== undefined) {
-      const figures = ops === undefined ? Option.none() : yield* answer(authorization, ops.close(handle))
-      if (Option.isSome(figures)) {
-        return yield* ledger.closeSession(id, {
-          spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units: figures.value.spent }),
-          state: "closed",
-          evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
-        })
-      }
+      const figures = ops === undefined
+        ? Option.none()
+        : yield* answer(authorization, ops.close(handle, Session.drawnOf(record.value)))
+      if (Option.isSome(figures)) return yield* ledger.closeSession(id, finalFigure(figures.value))
     } else if (state !== "presumed") {
       // Its opening was never answered: the endpoint finds it by the key that it was asked with.
-      const verdict = yield* ask(authorization, rail)
+      const verdict = yield* ask(authorization, rail, Session.drawnOf(record.value))
       if (Option.isSome(verdict) && verdict.value._tag === "Void") {
         return yield* ledger.judged(authorization.id, { state: "released", evidence: verdict.value.evidence })
       }
       if (Option.isSome(verdict) && verdict.value._tag === "Settled") {
-        const { evidence, units } = verdict.value
-        const closed = {
-          spentUsd: Amount.toUsd({ asset: Asset.sessionUsdc, units }),
-          state: "closed",
-          evidence
-        } as const
-        return yield* ledger.closeSession(id, closed)
+        const { evidence, feeUsd, units } = verdict.value
+        const fees = feeUsd === undefined ? {} : { feeUsd }
+        return yield* ledger.closeSession(
+          id,
+          finalFigure({ spent: units, remaining: 0n, open: false, evidence, ...fees })
+        )
       }
     }
     if (state !== "presumed" && presumable(authorization, now)) {

@@ -9,6 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Asset from "./Asset.ts"
 import type * as Attempt from "./Attempt.ts"
@@ -117,8 +118,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
         asset,
         purchase: purchase.id,
         authorization,
-        live: Option.none()
-      })
+        live
+      }).pipe(Option.match(live, { onNone: () => identity, onSome: ({ inTurn }) => inTurn }))
       switch (outcome._tag) {
         case "Content":
           return Option.some(outcome.value)
@@ -155,7 +156,8 @@ export const make = Effect.fnUntraced(function*(attempts: Effect.Success<typeof 
     // What the merchant has never seen is no repetition, and what was broadcast needs no further signature.
     const { broadcast } = authorization
     const isUnseen = broadcast !== undefined && broadcast.step !== "presented"
-    const again = authorization.plan.kind !== "draw" && (rail.repeats || broadcast !== undefined) &&
+    const { cumulative, kind } = authorization.plan
+    const again = (kind !== "draw" || cumulative !== undefined) && (rail.repeats || broadcast !== undefined) &&
       (work.exchange.repeatable || isUnseen)
     if (found === "settled") {
       const settled = new Ledger.Authorization({ ...authorization, state: "settled" })

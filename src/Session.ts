@@ -3,7 +3,8 @@
  *
  * A session is opened once per agent, origin and realm, and every fiber of the program draws on it. Opening is
  * single-flight and runs in this service's scope: the fiber that asked first can be interrupted without harm to the
- * others. A failed opening is not remembered. When the scope closes, every session is closed at its authority.
+ * others. A failed opening is not remembered. When the scope closes, every session is closed at its authority, or parked for
+ * the next process where it needs no secret and the ledger is durable.
  *
  * The service keeps only what may be forgotten: which session is live, and which tariff was seen on which route. What
  * matters for the money is in the ledger.
@@ -26,9 +27,10 @@ import type * as PaymentError from "./PaymentError.ts"
 import type * as Rails from "./Rails.ts"
 import * as Closing from "./session/Closing.ts"
 import * as Establish from "./session/Establish.ts"
-import { failing, type Live, type Need, type SessionFailure, usd } from "./session/Establish.ts"
+import { drawnOf, failing, type Live, type Need, type SessionFailure, usd } from "./session/Establish.ts"
+import * as Parking from "./session/Parking.ts"
 
-export type { Live, Need, SessionFailure } from "./session/Establish.ts"
+export { drawnOf, type Live, type Need, type SessionFailure } from "./session/Establish.ts"
 
 /**
  * A session that covers a route, and the offer that was seen there: what is drawn when its credential goes out with the
@@ -67,8 +69,8 @@ export interface Route {
   readonly path: string
 }
 
-/** How long closing one session may take while a program ends. */
-const closeTimeout = Duration.seconds(2)
+/** How long closing one session may take while a program ends: that its authority answers, or that a block is final. */
+const closeTimeout = ({ ops }: Live) => ops.attests ? Duration.seconds(2) : Duration.seconds(20)
 
 /** More routes than this are not remembered; the oldest are forgotten first. */
 const maxRoutes = 4096
@@ -86,7 +88,7 @@ export class Session extends Context.Service<Session, {
   /** The live session whose tariff was seen on this very route; never opens one. */
   readonly cover: (route: Route) => Effect.Effect<Option.Option<Cover>>
   /** Whether a live session would serve this offer. */
-  readonly isLive: (need: Omit<Need, "expected">) => Effect.Effect<boolean>
+  readonly isLive: (need: Omit<Need, "expected" | "resource" | "asset">) => Effect.Effect<boolean>
   /**
    * The live session for this need; opens one, or replaces one that is used up or expired. A failure says whether the limit
    * of what could not be opened is held all the same.
@@ -111,7 +113,7 @@ export class Session extends Context.Service<Session, {
   readonly suspect: (live: Live) => Effect.Effect<void, PaymentError.LedgerUnavailable>
   /** Finds a session that is live, or whose closing has not come to its figure, by its id. */
   readonly find: (id: string) => Effect.Effect<Option.Option<Live>>
-  /** Closes every session, as the end of the scope does. */
+  /** Closes every session; those that were parked by others stay so. */
   readonly closeAll: Effect.Effect<void>
 }>()("effect-mpp/Session") {}
 
@@ -138,6 +140,7 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
   const ledger = yield* Ledger.Ledger
   const establish = yield* Establish.make
   const closing = yield* Closing.make
+  const parking = yield* Parking.make
   const scope = yield* Effect.scope
   const state = yield* Ref.make<State>({ live: new Map(), opening: new Map(), routes: new Map() })
 
@@ -152,7 +155,8 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
   const open = Effect.fnUntraced(
     function*(need: Need, key: string, replaced: Live | undefined, restore: Establish.Restore) {
       if (replaced !== undefined) yield* failing("unspent")(close(replaced, "closing"))
-      const live = yield* establish(need, key, restore)
+      const parked = replaced === undefined ? yield* failing("unspent")(parking.adopt(need, key)) : Option.none()
+      const live = Option.isSome(parked) ? parked.value : yield* establish(need, key, restore)
       yield* Ref.update(state, (now) => ({ ...now, live: new Map(now.live).set(key, live) }))
       return live
     }
@@ -164,7 +168,9 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
     const record = yield* ledger.session(live.id)
     return Option.exists(
       record,
-      (it) => it.state === "live" && it.spentUsd + it.reservedUsd + price <= it.limitUsd
+      (it) =>
+        it.state === "live" && it.spentUsd + it.reservedUsd + price <= it.limitUsd &&
+        live.ops.isWorn?.(drawnOf(it), price) !== true
     )
   })
 
@@ -222,11 +228,17 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
     const { live } = yield* Ref.get(state)
     yield* Effect.forEach(
       [...live.values(), ...(yield* closing.unfinished)],
-      (one) => Effect.ignore(Effect.timeoutOption(close(one, "closing"), closeTimeout)),
+      (one) => Effect.ignore(Effect.timeoutOption(close(one, "closing"), closeTimeout(one))),
       { concurrency: "unbounded", discard: true }
     )
   })
-  yield* Effect.addFinalizer(() => closeAll)
+  /** What the next process can go on with is left to it. */
+  const end = Effect.gen(function*() {
+    const { live } = yield* Ref.get(state)
+    for (const one of live.values()) if (yield* parking.park(one)) yield* drop(one)
+    yield* closeAll
+  })
+  yield* Effect.addFinalizer(() => end)
 
   return Session.of({
     acquire,
@@ -239,8 +251,8 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
       const seen = routes.get(nameOf(route, prefixes))
       const session = seen && live.get(seen.live.key)
       if (seen === undefined || session === undefined) return Option.none()
-      const now = yield* Clock.currentTimeMillis
-      return now < session.handle.expiresAt - expiryMarginMillis
+      const until = Math.min(session.handle.expiresAt, seen.offer.expiresAt ?? Infinity)
+      return (yield* Clock.currentTimeMillis) < until - expiryMarginMillis
         ? Option.some({ live: session, offer: seen.offer })
         : Option.none()
     }),
@@ -255,7 +267,9 @@ const make = Effect.fnUntraced(function*(prefixes: ReadonlyArray<string>) {
       Ref.update(state, (now) => {
         const name = nameOf(route, prefixes)
         const known = now.routes.get(name)
-        if (known?.live.key === cover.live.key && known.offer.units === cover.offer.units) return now
+        const isKnown = known?.live.key === cover.live.key && known.offer.units === cover.offer.units &&
+          known.offer.expiresAt === cover.offer.expiresAt
+        if (isKnown) return now
         const routes = new Map(now.routes)
         if (routes.size >= maxRoutes) routes.delete(routes.keys().next().value!)
         return { ...now, routes: routes.set(name, cover) }

@@ -57,6 +57,8 @@ const rail = (name: string, protocol: string, asset: Asset.Asset, session: boole
   session: session
     ? Option.some({
       key: () => "",
+      inOrder: false,
+      attests: true,
       planOpen: unused,
       establish: unused,
       planDraw: () => {

@@ -150,6 +150,8 @@ const over = (
     reconcile,
     session: Option.some({
       key: () => "",
+      inOrder: false,
+      attests: true,
       planOpen: unused,
       establish: unused,
       planDraw: () => assert.fail(),

@@ -11,8 +11,8 @@ import manifest from "../package.json" with { type: "json" }
 /** From the ground to the roof: a file imports what stands above it here, and never what stands below. */
 const order = [
   "Asset Amount Offer PaymentError wire/",
-  "Demand ResponseBody Sent Transport chain/ Chain Secp256k1 Wallet policy/ Policy Budget Movement Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
-  "Fit Challenges Choice ClockGuard Foreign Warnings Workload session/ Session Outcome Ending Attempt PurchaseKey Purchase Resume Admission payment/ Payment Reconciler PayingClient",
+  "Demand ResponseBody Sent Transport chain/ Chain Secp256k1 Wallet policy/ Policy Budget Movement rail/ Rails Exchange ledger/ Ledger RetryPolicy Telemetry",
+  "Fit Challenges Choice ClockGuard Foreign Warnings Workload session/ Session Outcome Ending Attempt PurchaseKey BoundedLoss Purchase Resume Admission payment/ Payment Reconciler PayingClient",
   "PayingMcp Discovery",
   "rails/ sql/ Agent index merchant/ testing/ promise/ mcp/ cli/"
 ].flatMap((floor) => floor.split(" "))

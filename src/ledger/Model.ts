@@ -143,7 +143,8 @@ export class Authorization extends Schema.Class<Authorization>("effect-mpp/Ledge
 }) {}
 
 /**
- * The state of a session. A `suspect` one took more than was asked for, and is not drawn on again.
+ * The state of a session. A `suspect` one took more than was asked for, and is not drawn on again. A `parked` one is kept by
+ * nobody, and can be gone on with.
  *
  * @category models
  * @since 0.1.0
@@ -151,6 +152,7 @@ export class Authorization extends Schema.Class<Authorization>("effect-mpp/Ledge
 export const SessionState = Schema.Literals([
   "establishing",
   "live",
+  "parked",
   "expired",
   "suspect",
   "closing",

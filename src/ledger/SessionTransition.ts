@@ -99,7 +99,8 @@ export const judgeDraw = ({ draw, holder, session }: Drawn, judgement: Judgement
 /** From where an ordinary change may go; `closed` and `presumed` are reached by the final figure. */
 const sessionMoves: { readonly [K in StateOfSession]: ReadonlyArray<StateOfSession> } = {
   establishing: ["establishing", "live", "expired", "suspect", "closing"],
-  live: ["live", "expired", "suspect", "closing"],
+  live: ["live", "parked", "expired", "suspect", "closing"],
+  parked: ["live", "parked", "expired", "suspect", "closing"],
   expired: ["expired", "suspect", "closing"],
   suspect: ["suspect", "expired", "closing"],
   closing: ["closing", "expired", "suspect"],
@@ -140,13 +141,15 @@ export const changeSession = (
 }
 
 /**
- * The process that kept a session is gone, and what it was drawn on with.
+ * The process that kept a session is gone, and with it what the session was drawn on with, unless that is the wallet's.
  *
  * @category sessions
  * @since 0.1.0
  */
 export const orphan = (session: SessionRecord): SessionRecord =>
-  session.state === "live" || session.state === "establishing" ? revise(session, { state: "closing" }) : session
+  session.state === "live" || session.state === "establishing"
+    ? revise(session, { state: session.state === "live" && session.handle?.resumable === true ? "parked" : "closing" })
+    : session
 
 /**
  * What is known of draws of open outcome once their session's final figure is: nothing beyond the settled ones was taken,
@@ -172,11 +175,15 @@ const resolve = (
 }
 
 /**
+ * The last word on a session.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Close {
   readonly spentUsd: bigint
+  /** What the payer paid for transactions. Absent: nothing. */
+  readonly feeUsd?: bigint
   readonly state: "closed" | "presumed"
   readonly evidence: Evidence
 }
@@ -218,7 +225,7 @@ export const closeSession = (
   const state = holder.state === "released" ? "released" : close.state === "closed" ? "settled" : "presumed"
   return Result.succeed({
     session: revise(session, { state: close.state, spentUsd, reservedUsd: 0n }),
-    holder: withState(holder, state, spentUsd, close.evidence, now),
+    holder: withState(holder, state, spentUsd + (close.feeUsd ?? 0n), close.evidence, now),
     draws: resolve(session, draws, { ...close, spentUsd }, now)
   })
 }

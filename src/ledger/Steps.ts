@@ -180,11 +180,13 @@ export class Steps {
     change: Partial<Pick<SessionRecord, "handle" | "state" | "expiresAt" | "limitUsd">>
   ): Result.Result<void, string> {
     return Result.flatMap(this.sessionRow(id), ({ holder, session }) => {
-      if (session.lease !== this.rows.lease && this.rows.isAlive(session.lease)) return lost
+      const isParked = session.value.state === "parked"
+      if (session.lease !== this.rows.lease && !isParked && this.rows.isAlive(session.lease)) return lost
       return Result.map(
         SessionTransition.changeSession(session.value, holder.value, change, this.books.now),
         (next) => {
-          this.rows.updateSession(session, next.session)
+          // Whoever goes on with it keeps it from then on.
+          this.rows.updateSession(session, next.session, isParked ? this.rows.lease : session.lease)
           this.write(holder, next.holder)
         }
       )

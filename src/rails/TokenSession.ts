@@ -259,6 +259,8 @@ const make = Effect.fnUntraced(function*(settings: Rules.Settings) {
       plan.kind === "open" ? reconcileOpen(plan) : reconcileDraw(plan)
     ),
     session: Option.some({
+      inOrder: false,
+      attests: true,
       key: (offer) => [offer.realm?.toLowerCase(), settings.endpoint, offer.payee].join("\n"),
       planOpen,
       establish,

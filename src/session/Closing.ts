@@ -7,11 +7,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Ledger from "../Ledger.ts"
 import type { LedgerUnavailable } from "../PaymentError.ts"
-import * as Rails from "../Rails.ts"
-import { type Live, usd } from "./Establish.ts"
+import { drawnOf, finalFigure, type Live } from "./Establish.ts"
 
 /** Draws under way are waited for this long; the final figure then decides about them too. */
 const drainTimeout = Duration.seconds(5)
@@ -73,13 +73,11 @@ export const make = Effect.gen(function*() {
   const closeOnce = Effect.fn("Session.close")(function*(live: Live, next: "closing" | "suspect") {
     yield* ledger.updateSession(live.id, { state: next })
     yield* drained(live.id)
-    const figures = yield* Effect.result(live.ops.close(live.handle))
+    const record = yield* ledger.session(live.id)
+    if (Option.isNone(record)) return
+    const figures = yield* Effect.result(live.ops.close(live.handle, drawnOf(record.value)))
     if (figures._tag === "Failure") return
-    yield* ledger.closeSession(live.id, {
-      spentUsd: usd(figures.success.spent),
-      state: "closed",
-      evidence: new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
-    })
+    yield* ledger.closeSession(live.id, finalFigure(figures.success))
     unfinished.delete(live.id)
   })
 

@@ -11,8 +11,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import * as Amount from "../Amount.ts"
-import { sessionUsdc } from "../Asset.ts"
+import { type Asset, sessionUsdc } from "../Asset.ts"
 import * as Budget from "../Budget.ts"
 import * as Ledger from "../Ledger.ts"
 import type { Offer } from "../Offer.ts"
@@ -32,6 +33,22 @@ export interface Live {
   readonly id: string
   readonly key: string
   readonly handle: Rails.SessionHandle
+  readonly asset: Asset
+  /** Draws of unknown outcome that its next figure may explain, and what each would take, in micro-dollars. */
+  readonly unresolved: Map<string, bigint>
+  /** Lets a draw wait for the one before it, where their order matters. */
+  readonly inTurn: <A, E, R>(draw: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/**
+ * A session that this process keeps from now on.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const liveOf = (session: Omit<Live, "inTurn" | "unresolved">): Live => {
+  const turns = session.ops.inOrder ? Semaphore.makeUnsafe(1) : undefined
+  return { ...session, unresolved: new Map(), inTurn: turns === undefined ? (draw) => draw : turns.withPermit }
 }
 
 /**
@@ -48,6 +65,9 @@ export type SessionReason =
   | PaymentError.ProtocolError
   | PaymentError.RateLimited
   | PaymentError.Unavailable
+  | PaymentError.ChainError
+  | PaymentError.InsufficientFunds
+  | PaymentError.WalletError
 
 /**
  * A session could not be had. Its limit may be held all the same: until it is proven that it was not opened.
@@ -81,8 +101,11 @@ export interface Need {
   readonly rail: Rails.Rail
   readonly ops: Rails.SessionOps
   readonly offer: Offer
+  readonly asset: Asset
   readonly origin: string
   readonly agent: string
+  /** The request that is to be paid for first. */
+  readonly resource: { readonly method: string; readonly url: string }
   /** How many paid requests the program expects to make. */
   readonly expected: number
 }
@@ -99,6 +122,19 @@ const maxValidity = Duration.hours(1)
 export const usd = (units: bigint): bigint => Amount.toUsd({ asset: sessionUsdc, units })
 
 /**
+ * How a session's authority closes its books: what was taken, and what the transactions cost.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const finalFigure = ({ evidence, feeUsd, spent }: Rails.Figures): Ledger.Close => ({
+  spentUsd: usd(spent),
+  ...(feeUsd === undefined ? {} : { feeUsd }),
+  state: "closed",
+  evidence: evidence ?? new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
+})
+
+/**
  * Lets an effect be interrupted within a region that must not be.
  *
  * @category models
@@ -106,11 +142,28 @@ export const usd = (units: bigint): bigint => Amount.toUsd({ asset: sessionUsdc,
  */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-type Refusal = PaymentError.PaymentRejected | PaymentError.RateLimited | PaymentError.Unavailable
+type Refusal =
+  | PaymentError.PaymentRejected
+  | PaymentError.RateLimited
+  | PaymentError.Unavailable
+  | PaymentError.WalletError
 
-/** Proof that no session was opened: the endpoint said so, or nothing left this process. */
-const isRefusal = (error: SessionReason): error is Refusal =>
-  error._tag === "PaymentRejected" || error._tag === "RateLimited" || (error._tag === "Unavailable" && error.notSent)
+/** Proof that no session was opened: its authority said so, or nothing left this process. */
+const isRefusal = ({ attests }: Rails.SessionOps) => (error: SessionReason): error is Refusal =>
+  error._tag === "WalletError" || (error._tag === "Unavailable" && error.notSent) ||
+  (attests && (error._tag === "PaymentRejected" || error._tag === "RateLimited"))
+
+/**
+ * What the ledger has of a session, as rails want it.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const drawnOf = ({ limitUsd, reservedUsd, spentUsd }: Ledger.SessionRecord): Rails.Drawn => ({
+  limit: limitUsd,
+  spent: spentUsd,
+  reserved: reservedUsd
+})
 
 /**
  * Makes the opening of sessions. It is not to be interrupted but where it restores: while the endpoint is asked.
@@ -144,23 +197,35 @@ export const make = Effect.gen(function*() {
   }
 
   /** What hangs in openings of this agent that their endpoint did not answer: more of them would lock the budget away. */
-  const hanging = Effect.fnUntraced(function*(rail: Rails.Rail, limits: ReadonlyArray<Budget.Limit>) {
+  const hanging = Effect.fnUntraced(function*(
+    { origin, rail }: Need,
+    limits: ReadonlyArray<Budget.Limit>
+  ) {
     const counter = limits.find(({ scope }) => scope === "agent")?.counter ?? ""
-    return (yield* ledger.unsettled).reduce(
-      (total, { counters, exposedUsd, plan, state }) =>
-        plan.kind === "open" && state === "unknown" && plan.rail === rail.name && counters.includes(counter)
-          ? total + exposedUsd
-          : total,
-      0n
+    const openings = (yield* ledger.unsettled).filter(({ counters, plan, state }) =>
+      plan.kind === "open" && state === "unknown" && plan.rail === rail.name && counters.includes(counter)
     )
+    return {
+      usd: openings.reduce((total, { exposedUsd }) => total + exposedUsd, 0n),
+      here: openings.some((opening) => opening.origin === origin)
+    }
   })
 
   /** Writes the plan and takes the hold; nothing has left the process yet. */
   const prepare = Effect.fnUntraced(function*(need: Need, key: string): Effect.fn.Return<Prepared, SessionReason> {
-    const { agent, offer, ops, origin, rail } = need
+    const { agent, offer, ops, origin, rail, resource } = need
     const who = { agent, origin, payer: rail.payer }
     const limits = budget.limits(who)
-    if (Policy.hangsTooMuch(yield* hanging(rail, limits), budget.plan)) {
+    if (ops.needsDurableLedger === true && !ledger.durable) {
+      return yield* new PaymentError.PolicyDenied({
+        rule: "ephemeral-ledger",
+        detail:
+          "a channel is opened only where the ledger outlives the process, which would forget the deposit otherwise",
+        offer
+      })
+    }
+    const hangs = yield* hanging(need, limits)
+    if (Policy.hangsTooMuch(hangs.usd, budget.plan) || (!ops.attests && hangs.here)) {
       return yield* new PaymentError.Unavailable({ service: "session endpoint", notSent: true })
     }
     const price = usd(offer.units)
@@ -176,15 +241,17 @@ export const make = Effect.gen(function*() {
       purchase: id,
       limit: limitUsd.value,
       validityMillis: Math.min(Duration.toMillis(maxValidity), Duration.toMillis(budget.plan.window)),
-      idempotencyKey: authorization
+      idempotencyKey: authorization,
+      resource
     })
+    const held = usd(plan.units)
     yield* ledger.authorize({
       purchase: Option.none(),
       authorization: Ledger.newAuthorization({
         id: authorization,
         session: id,
         plan: new Rails.Plan({ ...plan, rail: rail.name }),
-        holdUsd: limitUsd.value,
+        holdUsd: held + (plan.feeUsd ?? 0n),
         drawUsd: 0n,
         counters: budget.counters(who),
         origin,
@@ -198,7 +265,7 @@ export const make = Effect.gen(function*() {
           origin,
           key,
           authorization,
-          limitUsd: limitUsd.value,
+          limitUsd: held,
           spentUsd: 0n,
           reservedUsd: 0n,
           state: "establishing",
@@ -218,12 +285,9 @@ export const make = Effect.gen(function*() {
     const detail = "the session endpoint granted less than one request costs"
     const reason = new PaymentError.ProtocolError({ protocol: "mpp/1.0", detail })
     yield* failing("held")(ledger.updateSession(id, { handle, state: "closing" }))
-    const figures = yield* Effect.result(ops.close(handle))
+    const figures = yield* Effect.result(ops.close(handle, { limit: handle.limit, spent: 0n, reserved: 0n }))
     if (figures._tag === "Failure") return yield* failing("held")(Effect.fail(reason))
-    const evidence = new Rails.Evidence({ rank: "attested", what: "final figure of the session" })
-    yield* failing("held")(
-      ledger.closeSession(id, { spentUsd: usd(figures.success.spent), state: "closed", evidence })
-    )
+    yield* failing("held")(ledger.closeSession(id, finalFigure(figures.success)))
     return yield* failing("unspent")(Effect.fail(reason))
   })
 
@@ -236,7 +300,7 @@ export const make = Effect.gen(function*() {
       readonly restore: Restore
     }
   ): Effect.fn.Return<Live, SessionFailure> {
-    const { ops, rail } = need
+    const { asset, ops, rail } = need
     const { authorization, id, plan } = prepared
     yield* failing("held")(ledger.holding(authorization))
     const established = yield* Effect.exit(restore(ops.establish(plan)))
@@ -250,18 +314,20 @@ export const make = Effect.gen(function*() {
         limitUsd: usd(handle.limit)
       }).pipe(
         // What could not be written is not drawn on.
-        Effect.tapError(() => Effect.ignore(ops.close(handle))),
+        Effect.tapError(() => Effect.ignore(ops.close(handle, { limit: handle.limit, spent: 0n, reserved: 0n }))),
         failing("held")
       )
-      return { rail, ops, id, key, handle }
+      return liveOf({ rail, ops, id, key, handle, asset })
     }
-    const refused = Exit.findErrorOption(established).pipe(Option.filter(isRefusal))
+    const refused = Exit.findErrorOption(established).pipe(Option.filter(isRefusal(ops)))
     yield* ledger.judged(authorization, {
       state: Option.isSome(refused) ? "released" : "unknown",
       evidence: Option.isSome(refused)
         ? new Rails.Evidence({
-          rank: "attested",
-          what: refused.value._tag === "Unavailable" ? "not sent" : "refused by the session endpoint"
+          rank: ops.attests ? "attested" : "proven",
+          what: refused.value._tag === "Unavailable" || refused.value._tag === "WalletError"
+            ? "not sent"
+            : "refused by the session endpoint"
         })
         : new Rails.Evidence({ rank: "presumed", what: "no answer from the session endpoint" })
     }).pipe(failing("held"))

@@ -135,13 +135,17 @@ const visit = Effect.fnUntraced(function*(authorization?: Redacted.Redacted<stri
   return { answer, text: yield* response.text }
 })
 
+/** The authority keeps the books. */
+const undrawn: Rails.Drawn = { limit: 0n, spent: 0n, reserved: 0n }
+
 const opening = (here: string, idempotencyKey: string, limit = 2n * price) => ({
   origin: here,
   purchase: "ses_1",
   agent: "tester",
   limit,
   validityMillis: 600_000,
-  idempotencyKey
+  idempotencyKey,
+  resource: { method: "GET", url: `${here}/data` }
 })
 
 layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority over a real socket", (it) => {
@@ -154,7 +158,7 @@ layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority ove
       assert.strictEqual(rail.accepts(offer!, here)._tag, "Success")
       const handle = yield* session.establish(yield* session.planOpen(offer!, opening(here, "k1")))
       const draw = Effect.gen(function*() {
-        const plan = session.planDraw(handle, offer!)
+        const plan = session.planDraw(handle, offer!, undrawn)
         const { envelopes } = yield* rail.sign(plan)
         const { answer, text } = yield* visit(envelopes[0]["authorization"])
         return { text, verdict: rail.judge(plan, answer, 0) }
@@ -167,10 +171,10 @@ layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority ove
       }
       assert.strictEqual((yield* draw).verdict._tag, "Rejected")
       assert.deepStrictEqual(yield* session.inspect(handle), { spent: 20_000n, remaining: 0n, open: true })
-      const plan = session.planDraw(handle, offer!)
+      const plan = session.planDraw(handle, offer!, undrawn)
       const { envelopes } = yield* rail.sign(plan)
-      assert.deepStrictEqual(yield* session.close(handle), { spent: 20_000n, remaining: 0n, open: false })
-      assert.deepStrictEqual(yield* session.close(handle), { spent: 20_000n, remaining: 0n, open: false })
+      assert.deepStrictEqual(yield* session.close(handle, undrawn), { spent: 20_000n, remaining: 0n, open: false })
+      assert.deepStrictEqual(yield* session.close(handle, undrawn), { spent: 20_000n, remaining: 0n, open: false })
       const { answer } = yield* visit(envelopes[0]["authorization"])
       assert.deepInclude<object>(rail.judge(plan, answer, 0), { _tag: "Unknown", next: { _tag: "renew" } })
     }))
@@ -185,7 +189,7 @@ layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority ove
         concurrency: "unbounded"
       })
       for (const other of others) assert.deepStrictEqual(other, first)
-      assert.strictEqual((yield* session.close(first!)).spent, 0n)
+      assert.strictEqual((yield* session.close(first!, undrawn)).spent, 0n)
     }))
 
   it.effect("opens one session when the answer to the first request is lost", () =>
@@ -200,7 +204,7 @@ layer(Layer.mergeAll(Server, Client))("TokenSession against SessionAuthority ove
       const handle = yield* session.establish(plan)
       assert.strictEqual((yield* authority.inspect(credential, { idempotencyKey: "k7" })).sessionId, handle.wireId)
       assert.strictEqual((yield* held) - before, plan.units)
-      yield* session.close(handle)
+      yield* session.close(handle, undrawn)
       assert.strictEqual(yield* held, before)
     }).pipe(
       Effect.updateService(Transport.Transport, losingFirst),

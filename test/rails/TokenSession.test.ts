@@ -130,7 +130,16 @@ const offerOf = (challenge: Partial<SeedChallenge.SeedChallenge> = {}) => {
 
 const context = { origin, purchase: "ses_1", agent: "tester" }
 
-const opening = { ...context, limit: 1_000_000n, validityMillis: 3_600_000, idempotencyKey: "aut_1" }
+const opening = {
+  ...context,
+  limit: 1_000_000n,
+  validityMillis: 3_600_000,
+  idempotencyKey: "aut_1",
+  resource: { method: "GET", url: "https://data.example.com/data" }
+}
+
+/** The authority of token sessions keeps the books. */
+const undrawn: Rails.Drawn = { limit: 0n, spent: 0n, reserved: 0n }
 
 /** Runs to the end while the clock goes on. */
 const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -381,7 +390,10 @@ describe("TokenSession.establish", () => {
           ]
         )
         const handle = new Rails.SessionHandle({ wireId: "sess_1", limit: 1n, expiresAt: 1, data: null })
-        assert.strictEqual((yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf()))))._tag, "WalletError")
+        assert.strictEqual(
+          (yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf(), undrawn))))._tag,
+          "WalletError"
+        )
       }).pipe(Effect.provide(server.layer))
     })
   }
@@ -452,7 +464,7 @@ describe("TokenSession.establish", () => {
     Effect.gen(function*() {
       const { rail, session } = yield* railOf()
       const relayed = yield* Effect.flip(session.planOpen(offerOf({ realm: "evil.example" }), opening))
-      assert.strictEqual(relayed.rule, "realm-mismatch")
+      assert.deepInclude<object>(relayed, { rule: "realm-mismatch" })
       const alone = yield* Effect.flip(rail.plan(offerOf(), context))
       assert.isTrue(alone._tag === "PolicyDenied" && alone.rule === "session-only")
     }).pipe(Effect.provide(scripted(json(500, {})).layer)))
@@ -471,7 +483,7 @@ describe("TokenSession.judge", () => {
     now = 1_000
   ) {
     const { handle, rail, session } = yield* establish()
-    const plan = session.planDraw(handle, offerOf())
+    const plan = session.planDraw(handle, offerOf(), undrawn)
     assert.deepInclude(plan, { kind: "draw", units: price, spendableUntil: 3_660_000 })
     return rail.judge(plan, { status, headers, body: undefined }, now)
   }, Effect.provide(scripted(json(201, granted)).layer))
@@ -482,7 +494,7 @@ describe("TokenSession.judge", () => {
   it.effect("attaches the token as a Payment credential", () =>
     Effect.gen(function*() {
       const { handle, rail, session } = yield* establish()
-      const { envelopes } = yield* rail.sign(session.planDraw(handle, offerOf()))
+      const { envelopes } = yield* rail.sign(session.planDraw(handle, offerOf(), undrawn))
       assert.deepStrictEqual(envelopes.map((envelope) => Object.keys(envelope)), [["authorization"]])
       assert.strictEqual(Redacted.value(envelopes[0]["authorization"]!), `Payment ${token}`)
       assert.isFalse(rail.repeats)
@@ -574,7 +586,7 @@ describe("TokenSession.judge", () => {
     ({ header, status, value }) =>
       Effect.gen(function*() {
         const { handle, rail, session } = yield* establish()
-        const plan = session.planDraw(handle, offerOf())
+        const plan = session.planDraw(handle, offerOf(), undrawn)
         const verdict = rail.judge(plan, { status, headers: { [header]: value }, body: value }, 0)
         assert.include(["Settled", "Rejected", "Unknown"], verdict._tag)
         if (status >= 200 && status < 300) assert.strictEqual(verdict._tag, "Settled")
@@ -594,7 +606,11 @@ describe("TokenSession at its endpoint", () => {
     return Effect.gen(function*() {
       const { handle, rail, session } = yield* establish()
       assert.deepStrictEqual(yield* session.inspect(handle), { spent: 250_000n, remaining: 500_000n, open: true })
-      assert.deepStrictEqual(yield* patiently(session.close(handle)), { spent: 250_000n, remaining: 0n, open: false })
+      assert.deepStrictEqual(yield* patiently(session.close(handle, undrawn)), {
+        spent: 250_000n,
+        remaining: 0n,
+        open: false
+      })
       assert.deepStrictEqual(
         server.calls.slice(1).map(({ headers, method, url }) => [method, url, headers["authorization"]]),
         [
@@ -603,7 +619,7 @@ describe("TokenSession at its endpoint", () => {
           ["DELETE", `${endpoint}/sess_1`, `Bearer ${secret}`]
         ]
       )
-      const error = yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf())))
+      const error = yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf(), undrawn)))
       assert.strictEqual(error._tag, "WalletError")
     }).pipe(Effect.provide(server.layer))
   })
@@ -612,8 +628,11 @@ describe("TokenSession at its endpoint", () => {
     const server = scripted(json(201, granted), json(503, {}))
     return Effect.gen(function*() {
       const { handle, rail, session } = yield* patiently(establish())
-      assert.strictEqual((yield* Effect.flip(patiently(session.close(handle))))._tag, "Unavailable")
-      assert.strictEqual((yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf()))))._tag, "WalletError")
+      assert.strictEqual((yield* Effect.flip(patiently(session.close(handle, undrawn))))._tag, "Unavailable")
+      assert.strictEqual(
+        (yield* Effect.flip(rail.sign(session.planDraw(handle, offerOf(), undrawn))))._tag,
+        "WalletError"
+      )
     }).pipe(Effect.provide(server.layer))
   })
 
@@ -628,7 +647,7 @@ describe("TokenSession at its endpoint", () => {
       assert.strictEqual(server.calls[0]!.url, `${endpoint}/a%2F..%2Fb%3Fc%23d`)
       const elsewhere = { ...data, endpoint: "https://evil.example/session" }
       assert.strictEqual((yield* Effect.flip(session.inspect(handle("a", elsewhere))))._tag, "ProtocolError")
-      assert.strictEqual((yield* Effect.flip(session.close(handle("a", elsewhere))))._tag, "ProtocolError")
+      assert.strictEqual((yield* Effect.flip(session.close(handle("a", elsewhere), undrawn)))._tag, "ProtocolError")
       assert.strictEqual(server.calls.length, 1)
     }).pipe(Effect.provide(server.layer))
   })
@@ -711,7 +730,7 @@ describe("TokenSession.reconcile", () => {
       const drawn = (figure: Schema.Json) =>
         Effect.gen(function*() {
           const { handle, rail, session } = yield* establish()
-          return yield* rail.reconcile(session.planDraw(handle, offerOf()))
+          return yield* rail.reconcile(session.planDraw(handle, offerOf(), undrawn))
         }).pipe(Effect.provide(scripted(json(201, granted), json(200, figure)).layer))
       assert.strictEqual((yield* drawn(standing("0")))._tag, "Unknown")
       assert.strictEqual((yield* drawn(standing("0.01", "closed")))._tag, "Unknown")
@@ -764,7 +783,7 @@ describe("TokenSession's secrets", () => {
         const exit = yield* Effect.exit(observed(
           patiently(Effect.gen(function*() {
             const { handle, plan, rail, session } = yield* establish()
-            const draw = session.planDraw(handle, offerOf())
+            const draw = session.planDraw(handle, offerOf(), undrawn)
             const credential = yield* rail.sign(draw)
             yield* Effect.logError("everything", handle, plan, draw, credential, rail)
             yield* Effect.exit(rail.reconcile(draw))

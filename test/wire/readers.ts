@@ -141,7 +141,7 @@ export const readChallenge = (challenge: Challenge.Challenge): boolean => {
       if (methodDetails.sessionSnapshot !== undefined) checkSnapshot(methodDetails.sessionSnapshot)
     }
   }
-  return [tempo, evm, session].some(Result.isSuccess)
+  return [tempo, evm, session].some(({ _tag }) => _tag === "Success")
 }
 
 export const readLine = (line: string) => {
