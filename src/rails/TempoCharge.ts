@@ -33,8 +33,8 @@ import * as Wire from "../wire/mpp/TempoCharge.ts"
 import * as TempoUnsigned from "../wire/mpp/TempoUnsigned.ts"
 import * as ChargeVerdict from "./ChargeVerdict.ts"
 import * as Eip3009 from "./Eip3009.ts"
+import * as Fees from "./tempo/Fees.ts"
 import * as TempoAccount from "./tempoCharge/Account.ts"
-import * as Fees from "./tempoCharge/Fees.ts"
 import * as Outcome from "./tempoCharge/Outcome.ts"
 import * as Payment from "./tempoCharge/Plan.ts"
 import * as Push from "./tempoCharge/Push.ts"
@@ -225,7 +225,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   // What writes transactions takes a while to load, and a program that pays none on Tempo does without.
   const signer = yield* Effect.cached(
-    Effect.flatMap(Effect.promise(() => import("./tempoCharge/Signer.ts")), ({ make }) => make(wallet))
+    Effect.flatMap(Effect.promise(() => import("./tempo/Signer.ts")), ({ make }) => make(wallet))
   )
   const signTransaction = (transaction: TempoUnsigned.Unsigned) => Effect.flatMap(signer, (sign) => sign(transaction))
 

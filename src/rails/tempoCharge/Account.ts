@@ -12,7 +12,7 @@ import type * as Chain from "../../Chain.ts"
 import type { Account, Movement } from "../../Movement.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
 import * as Movements from "../Movements.ts"
-import * as Search from "./Search.ts"
+import * as Logs from "../tempo/Logs.ts"
 
 /**
  * Whether an asset is a token of a Tempo chain, whose addresses begin alike.
@@ -39,18 +39,18 @@ export const mark = ({ network, payer, token }: Payer, { memo = "0x", to, units 
 
 /** The units and the payee of a transfer from an account. */
 const transferOf = (log: Chain.Log, topic: string, token: string, payer: Address) =>
-  Search.sameHex(log.address, token) && Search.sameHex(log.topics[0], topic) &&
-    Search.sameHex(log.topics[1], Search.word(payer))
-    ? Option.map(Search.unitsOf(log), (units) => ({ units, to: `0x${(log.topics[2] ?? "").slice(-40)}` as const }))
+  Logs.sameHex(log.address, token) && Logs.sameHex(log.topics[0], topic) &&
+    Logs.sameHex(log.topics[1], Logs.word(payer))
+    ? Option.map(Logs.unitsOf(log), (units) => ({ units, to: `0x${(log.topics[2] ?? "").slice(-40)}` as const }))
     : Option.none()
 
 /** All that the transaction took from the account, its fee and all parts of the price included. */
 const detailsOf = Effect.fnUntraced(function*({ log, node }: Movements.Shown, token: string, payer: Address) {
-  const payee = transferOf(log, Search.topics.withMemo, token, payer)
+  const payee = transferOf(log, Logs.topics.withMemo, token, payer)
   const logs = yield* node.receiptLogs(log.transactionHash)
-  const taken = logs.flatMap((one) => Option.toArray(transferOf(one, Search.topics.transfer, token, payer)))
+  const taken = logs.flatMap((one) => Option.toArray(transferOf(one, Logs.topics.transfer, token, payer)))
   const sumOf = (some: typeof taken) => some.reduce((sum, { units }) => sum + units, 0n)
-  const fee = sumOf(taken.filter(({ to }) => Search.sameHex(to, Search.feeManager)))
+  const fee = sumOf(taken.filter(({ to }) => Logs.sameHex(to, Logs.feeManager)))
   return {
     units: sumOf(taken) - fee,
     fee,
@@ -75,13 +75,13 @@ export const make = (nodes: ReadonlyArray<Chain.Node>, asset: Asset, token: Addr
     payer,
     hasUniqueMarks: false,
     moved: Effect.fn("TempoAccount.moved")(function*(since) {
-      const topics = [Search.topics.withMemo, Search.word(payer)] as const
+      const topics = [Logs.topics.withMemo, Logs.word(payer)] as const
       const found = yield* Movements.look(nodes, { token, topics, count: 4, since })
       const payments = new Map<string, Movement>()
       for (const shown of found.logs) {
         const { isFinal, log } = shown
         const transaction = log.transactionHash.toLowerCase()
-        const transfer = transferOf(log, Search.topics.withMemo, token, payer)
+        const transfer = transferOf(log, Logs.topics.withMemo, token, payer)
         const memo = log.topics[3]
         const marks = Option.isSome(transfer) && memo !== undefined
           ? [mark({ network, token, payer }, { ...transfer.value, memo })]

@@ -16,8 +16,9 @@ import type { ChainError } from "../../PaymentError.ts"
 import { Evidence, type Verdict } from "../../Rails.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
 import { maxFeeUsd } from "../../wire/mpp/TempoUnsigned.ts"
+import { sameHex, topics, unitsOf, word } from "../tempo/Logs.ts"
 import * as Search from "./Search.ts"
-import { sameHex, type Signed, topics, unitsOf, word } from "./Search.ts"
+import type { Signed } from "./Search.ts"
 
 /**
  * The verdict that nothing is known, and that it may be asked again.

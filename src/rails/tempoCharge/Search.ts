@@ -7,11 +7,11 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Address, Hex } from "viem"
-import { isHex, pad, toEventSelector } from "viem/utils"
 import * as Chain from "../../Chain.ts"
 import type { ChainError } from "../../PaymentError.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
 import type * as TempoUnsigned from "../../wire/mpp/TempoUnsigned.ts"
+import { feeManager, sameHex, topics, unitsOf, word } from "../tempo/Logs.ts"
 
 /**
  * What is asked about.
@@ -30,27 +30,8 @@ export interface Signed {
   readonly plannedAt: number
 }
 
-/**
- * The events of a TIP-20 token.
- *
- * @category constants
- * @since 0.1.0
- */
-export const topics = {
-  transfer: toEventSelector("Transfer(address,address,uint256)"),
-  withMemo: toEventSelector("TransferWithMemo(address,address,uint256,bytes32)")
-} as const
-
 /** Most nodes answer for at least this many blocks at once. */
 const blocksPerSearch = 1_000n
-
-/**
- * Where fees go, on every Tempo chain.
- *
- * @category constants
- * @since 0.1.0
- */
-export const feeManager: Hex = "0xfeec000000000000000000000000000000000000"
 
 /** A payment is valid for minutes. A chain that makes more blocks than these in that time is not searched to its end. */
 const maxSearches = 16
@@ -60,32 +41,6 @@ const maxSearches = 16
  * its own time, and none ends before it was planned.
  */
 const clockSkew = 300n
-
-/**
- * An address as it stands in a topic.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const word = (address: Hex): Hex => pad(address, { size: 32 })
-
-/**
- * Whether two texts of hexadecimal digits are the same bytes.
- *
- * @category predicates
- * @since 0.1.0
- */
-export const sameHex = (left: string | undefined, right: string): boolean =>
-  left !== undefined && left.toLowerCase() === right.toLowerCase()
-
-/**
- * The units of a transfer; none where the log has no such figure.
- *
- * @category getters
- * @since 0.1.0
- */
-export const unitsOf = ({ data }: Chain.Log): Option.Option<bigint> =>
-  isHex(data) && data.length === 66 ? Option.some(BigInt(data)) : Option.none()
 
 /**
  * A transaction that was found.

@@ -43,13 +43,23 @@ export const defaultPriorityFee = 1_000_000_000n
  * @category constants
  * @since 0.1.0
  */
-export const gasOf = (
-  transfers: number
-): { readonly least: bigint; readonly ordinary: bigint; readonly most: bigint } => ({
+export const gasOf = (transfers: number): Gas => ({
   least: 45_000n + 10_000n * BigInt(transfers),
   ordinary: 45_000n + 270_000n * BigInt(transfers),
   most: 60_000n + 500_000n * BigInt(transfers)
 })
+
+/**
+ * What a transaction takes: at least, ordinarily not more than, and never more than.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Gas {
+  readonly least: bigint
+  readonly ordinary: bigint
+  readonly most: bigint
+}
 
 /** A node that does not count calls estimates any number of them alike; up to this many it says enough all the same. */
 const countedAnyway = 3
@@ -105,6 +115,8 @@ export interface Wanted {
   readonly asset: Asset
   readonly units: bigint
   readonly transfers: ReadonlyArray<Transfer>
+  /** Of another transaction than one that makes transfers. */
+  readonly gas?: Gas | undefined
   readonly calls: ReadonlyArray<TempoUnsigned.Call>
   /** Absent where the merchant pays the fee. */
   readonly feeToken: Asset | undefined
@@ -156,8 +168,8 @@ const larger = (one: bigint, other: bigint) => one > other ? one : other
 const sponsored = 1_600_000n
 
 /** A tenth more than was estimated, within bounds. */
-const limit = ({ feeToken, transfers }: Wanted, estimated: Option.Option<bigint>): bigint => {
-  const { least, most, ordinary } = gasOf(transfers.length)
+const limit = ({ feeToken, gas, transfers }: Wanted, estimated: Option.Option<bigint>): bigint => {
+  const { least, most, ordinary } = gas ?? gasOf(transfers.length)
   const wanted = Option.match(estimated, { onNone: () => ordinary, onSome: (gas) => (gas * 11n) / 10n + 10_000n })
   const bound = feeToken === undefined ? larger(ordinary, smaller(most, sponsored)) : most
   return larger(least, smaller(wanted, bound))
@@ -195,10 +207,10 @@ export const make = Effect.fnUntraced(function*(
   return {
     /** What a payment may cost; or that it cannot be paid, where the payer lacks the money. */
     quote: Effect.fnUntraced(function*(wanted: Wanted): Effect.fn.Return<Quote, ChainError | InsufficientFunds> {
-      const { asset, feeToken, payer, transfers, units } = wanted
+      const { asset, calls, feeToken, payer, transfers, units } = wanted
       const { network } = asset
       const fail = (detail: string) => new ChainError({ network, operation: "quote", detail })
-      const key = [network, asset.address, feeToken?.address ?? "", payer, ...transfers.map(({ to }) => to)].join()
+      const key = [network, asset.address, feeToken?.address ?? "", payer, ...kindsOf(transfers, calls)].join()
 
       const [block, estimated, available, forFee] = yield* Effect.all([
         head(network, ask(network, (node) => node.block("latest"))),
@@ -215,7 +227,7 @@ export const make = Effect.fnUntraced(function*(
       const maxFeePerGas = smaller((baseFeePerGas * 3n) / 2n + priorityFee, highestFeePerGas)
       const gas = Result.isSuccess(estimated)
         ? limit(wanted, estimated.success)
-        : gasOf(transfers.length).least
+        : (wanted.gas ?? gasOf(transfers.length)).least
 
       const lacking = (asset: Asset, available: Option.Option<bigint>, needed: bigint) =>
         Option.isSome(available) && available.value < needed
@@ -231,6 +243,10 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 })
+
+/** Estimates are shared by transactions that do the same to the same. */
+const kindsOf = (transfers: ReadonlyArray<Transfer>, calls: ReadonlyArray<TempoUnsigned.Call>) =>
+  transfers.length > 0 ? transfers.map(({ to }) => to) : calls.map(({ data, to }) => `${to}${data.slice(0, 10)}`)
 
 const weiPerMicroDollar = 10n ** 12n
 
