@@ -145,7 +145,13 @@ const owedFor = Duration.toMillis("1 hour")
 
 const minSecretBytes = 32
 
-const secretsOf = (secret: Options["secret"]): ReadonlyArray<Redacted.Redacted<string>> => {
+/**
+ * The secrets that challenges are bound with, the present one first. Throws a `RangeError` if one is too short.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const secretsOf = (secret: Options["secret"]): ReadonlyArray<Redacted.Redacted<string>> => {
   const secrets = Redacted.isRedacted(secret) ? [secret] : secret
   const isLong = (text: Redacted.Redacted<string>) => stringToBytes(Redacted.value(text)).length >= minSecretBytes
   if (secrets.length === 0 || !secrets.every(isLong)) {

@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { parseUsd } from "../Amount.ts"
 import { isLoopback } from "../Transport.ts"
 import * as Problem from "../wire/mpp/Problem.ts"
@@ -26,6 +27,18 @@ import * as Presented from "./Presented.ts"
 import * as RequestBody from "./RequestBody.ts"
 import { Refused, type Sale, type Serve, type Way } from "./Way.ts"
 
+export {
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  make as channels,
+  /**
+   * @category ways
+   * @since 0.1.0
+   */
+  type Options as ChannelsOptions
+} from "./ChannelWay.ts"
 export {
   /**
    * @category references
@@ -120,7 +133,7 @@ export interface Terms {
  * @since 0.1.0
  */
 export interface Options<Ways extends ReadonlyArray<Effect.Effect<Way, never, unknown>>> {
-  /** How to pay, the preferred way first: {@link tempo}, {@link evm}, {@link sessions}, {@link x402}. */
+  /** How to pay, the preferred way first: {@link tempo}, {@link channels}, {@link evm}, {@link sessions}, {@link x402}. */
   readonly ways: Ways
   /**
    * The public origin: `https://api.example.com`. What a token is good for depends on it, so it is never taken from a
@@ -175,6 +188,7 @@ const titles: { readonly [status: number]: string | undefined } = {
   400: "Bad Request",
   401: "Unauthorized",
   402: "Payment Required",
+  410: "Gone",
   502: "Bad Gateway",
   503: "Service Unavailable"
 }
@@ -200,6 +214,7 @@ const answer = Effect.fnUntraced(function*(
   const body = Object.assign(
     {},
     Problem.toJson({ code, title: titles[status] ?? "", status, detail }),
+    refused.members,
     { error, protocols_supported: [...new Set(ways.map(({ protocol }) => protocol))] },
     ...demands.map(({ members }) => members)
   )
@@ -310,7 +325,7 @@ const isRealm = Schema.is(Realm.check(Schema.isPattern(/^[^|]*$/)))
  */
 export const layer = <const Ways extends ReadonlyArray<Effect.Effect<Way, never, unknown>>>(
   options: Options<Ways>
-): Layer.Layer<Paywall, never, Effect.Services<Ways[number]>> => {
+): Layer.Layer<Paywall, never, Exclude<Effect.Services<Ways[number]>, Scope.Scope>> => {
   if (options.realm !== undefined && !isRealm(options.realm)) throw new RangeError("Expected a realm without a bar")
   // the elements' own services, which a tuple's type keeps and an array's would widen
   return Layer.effect(

@@ -76,6 +76,8 @@ export class Refused extends Data.TaggedError("PaywallRefused")<{
   /** The reason in the words of x402. */
   readonly error?: string
   readonly headers?: { readonly [name: string]: string }
+  /** What the problem says beyond others of its type. */
+  readonly members?: Schema.JsonObject
   /** False where asking for another payment would be wrong: this one may yet be taken. */
   readonly demands: boolean
 }> {}

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as ChannelBooks from "./ChannelBooks.ts"
 export * as Facilitator from "./Facilitator.ts"
 export * as Paywall from "./Paywall.ts"
 export * as SessionAuthority from "./SessionAuthority.ts"

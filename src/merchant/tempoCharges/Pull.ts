@@ -218,8 +218,11 @@ const maxWaiting = 16
 /**
  * One after the other for each name. Of several transactions that empty one account only the first pays, and the others
  * would cost their fee payer something: what each of them would do is seen when the one before it is done.
+ *
+ * @category constructors
+ * @since 0.1.0
  */
-const turns = () => {
+export const turns = () => {
   const waiting = new Map<string, { readonly semaphore: Semaphore.Semaphore; count: number }>()
   return <A, E, R>(name: string, effect: Effect.Effect<A, E, R>, busy: E): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {

@@ -56,7 +56,48 @@ const isPlain = ({ accessList, authorizationList, feePayerSigned, keyAuthorizati
   !accessList && !authorizationList && !keyAuthorization && !feePayerSigned
 
 /**
- * Why the fee of a transaction is not paid; none where it is.
+ * Why the fee of a transaction is not paid, whatever it does; none where that is no reason.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const excess = (
+  options: Options,
+  transaction: TempoTransaction.Decoded,
+  /** Seconds since the epoch. */
+  now: number
+): Option.Option<string> => {
+  const {
+    maxFeePerGas = 10n ** 11n,
+    maxGas = 2_000_000n,
+    maxPriorityFeePerGas = 10n ** 10n,
+    maxValiditySeconds = 900
+  } = options
+  const { validAfter = 0, validBefore } = transaction
+  return firstOf([
+    ["it does more than a payment", !isPlain(transaction)],
+    ["its nonce does not expire", transaction.nonceKey !== TempoTransaction.expiringNonceKey],
+    ["it is not valid yet", validAfter > now],
+    ["it is valid for too long", validBefore === undefined || validBefore > now + maxValiditySeconds],
+    ["its limit of gas is out of bounds", transaction.gas <= 0n || transaction.gas > maxGas],
+    ["its price of gas is out of bounds", transaction.maxFeePerGas <= 0n || transaction.maxFeePerGas > maxFeePerGas],
+    [
+      "its priority fee is out of bounds",
+      transaction.maxPriorityFeePerGas > transaction.maxFeePerGas ||
+      transaction.maxPriorityFeePerGas > maxPriorityFeePerGas
+    ],
+    [
+      "its fee is out of bounds",
+      transaction.gas * transaction.maxFeePerGas > maxFeeOf(options) * weiPerMicroDollar
+    ]
+  ])
+}
+
+const firstOf = (fails: ReadonlyArray<readonly [why: string, fails: boolean]>): Option.Option<string> =>
+  Option.map(Option.fromUndefinedOr(fails.find(([, fails]) => fails)), ([why]) => why)
+
+/**
+ * Why the fee of a charge's transaction is not paid; none where it is.
  *
  * @category predicates
  * @since 0.1.0
@@ -71,34 +112,13 @@ export const objection = (
     readonly now: number
   }
 ): Option.Option<string> => {
-  const {
-    maxFeePerGas = 10n ** 11n,
-    maxGas = 2_000_000n,
-    maxPriorityFeePerGas = 10n ** 10n,
-    maxValiditySeconds = 900
-  } = options
-  const { calls, from, validAfter = 0, validBefore } = transaction
+  const { calls, from } = transaction
   const moved = calls.flatMap((call) => Option.toArray(Transfers.fromCall(charge.token, from, call)))
-  const fails: ReadonlyArray<readonly [why: string, fails: boolean]> = [
-    ["it does more than a payment", !isPlain(transaction)],
+  const differs = firstOf([
     ["its calls are not exactly the transfers", calls.length !== charge.wanted.length || moved.length !== calls.length],
-    ["its transfers are not those that are asked for", !Transfers.cover(charge.wanted, moved, from)],
-    ["its nonce does not expire", transaction.nonceKey !== TempoTransaction.expiringNonceKey],
-    ["it is not valid yet", validAfter > charge.now],
-    ["it is valid for too long", validBefore === undefined || validBefore > charge.now + maxValiditySeconds],
-    ["its limit of gas is out of bounds", transaction.gas <= 0n || transaction.gas > maxGas],
-    ["its price of gas is out of bounds", transaction.maxFeePerGas <= 0n || transaction.maxFeePerGas > maxFeePerGas],
-    [
-      "its priority fee is out of bounds",
-      transaction.maxPriorityFeePerGas > transaction.maxFeePerGas ||
-      transaction.maxPriorityFeePerGas > maxPriorityFeePerGas
-    ],
-    [
-      "its fee is out of bounds",
-      transaction.gas * transaction.maxFeePerGas > maxFeeOf(options) * weiPerMicroDollar
-    ]
-  ]
-  return Option.map(Option.fromUndefinedOr(fails.find(([, fails]) => fails)), ([why]) => why)
+    ["its transfers are not those that are asked for", !Transfers.cover(charge.wanted, moved, from)]
+  ])
+  return Option.orElse(differs, () => excess(options, transaction, charge.now))
 }
 
 /**
