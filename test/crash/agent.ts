@@ -14,6 +14,7 @@ import type * as PaymentError from "../../src/PaymentError.ts"
 import * as EvmCharge from "../../src/rails/EvmCharge.ts"
 import * as ExactEvm from "../../src/rails/ExactEvm.ts"
 import * as TempoCharge from "../../src/rails/TempoCharge.ts"
+import * as TempoSession from "../../src/rails/TempoSession.ts"
 import * as TokenSession from "../../src/rails/TokenSession.ts"
 import * as RetryPolicy from "../../src/RetryPolicy.ts"
 import * as LedgerSql from "../../src/sql/LedgerSql.ts"
@@ -75,6 +76,7 @@ export const layer = <LE>(setup: Setup, parts: {
     rails: Layer.mergeAll(
       TokenSession.layer({ credential: Redacted.make(credential), endpoint, origins: ["*"] }),
       TempoCharge.layer({ mode }),
+      TempoSession.layer(),
       EvmCharge.layer({ networks: [evm.network] }),
       ExactEvm.layer({ networks: [evm.network] })
     ).pipe(Layer.provide(wallet)),

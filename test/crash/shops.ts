@@ -44,7 +44,7 @@ export const priceOf = (nth: number): bigint => 1_000n + BigInt(nth)
 /** Of every request at `/own/tariff`, where a session's token goes out first. */
 export const tariff = 700n
 
-/** Where things are sold; the first are sold for what a request of their number costs. */
+/** Where things are sold; all but `/own/tariff` for what a request of their number costs. */
 export const counters = [
   "/own/x402",
   "/own/evm",
@@ -54,6 +54,7 @@ export const counters = [
   "/own/tariff",
   "/mppx/tempo",
   "/mppx/evm",
+  "/mppx/channel",
   "/official/x402"
 ] as const
 export type Counter = typeof counters[number]
@@ -145,7 +146,7 @@ const authority = (debits: Array<bigint>) =>
 
 const Receipt = Schema.Struct({ status: Schema.String })
 
-const mppx = Effect.gen(function*() {
+const mppx = Effect.fnUntraced(function*(noted: (counter: Counter, nth: number) => void) {
   const tempoChain = yield* Tempo.TempoChain
   const evmChain = yield* Evm.EvmChain
   const payTo = payee(evmChain.accounts)
@@ -202,6 +203,30 @@ const mppx = Effect.gen(function*() {
       })
     ]
   })
+  const sessions = Mppx.create({
+    secretKey: "a secret of at least thirty-two characters",
+    realm: "127.0.0.1",
+    methods: [
+      mppxTempo.session({
+        account: privateKeyToAccount(Redacted.value(tempoChain.accounts[2]!.privateKey)),
+        currency: tempoChain.pathUsd.address as Address,
+        recipient: payTo,
+        chainId: tempoChain.chainId,
+        getClient: () => client,
+        store: Store.memory(),
+        amount: "0.001",
+        unitType: "request"
+      })
+    ]
+  })
+  /** What manages a channel buys nothing. */
+  const metered = async (request: Request, nth: number) => {
+    const answer = await sessions.session({ amount: formatUsd(priceOf(nth)), unitType: "request" })(request)
+    if (answer.status === 402) return answer.challenge
+    const response = answer.withReceipt(new Response(slowly(nth)))
+    if (response.status === 200) noted("/mppx/channel", nth)
+    return response
+  }
   let last = 0
   /** Every challenge expires at another instant. By itself mppx gives those of one millisecond the same id. */
   const expires = () => {
@@ -211,6 +236,7 @@ const mppx = Effect.gen(function*() {
   return getRequestListener(async (request) => {
     const path = new URL(request.url).pathname
     const nth = numberOf(path)
+    if (path.startsWith("/mppx/channel")) return metered(request, nth)
     const terms = { amount: formatUsd(priceOf(nth)), expires: expires() }
     const answer = await (path.startsWith("/mppx/evm") ? shop.evm.charge(terms) : shop.tempo.charge(terms))(request)
     return answer.status === 402 ? answer.challenge : answer.withReceipt(new Response(slowly(nth)))
@@ -272,16 +298,17 @@ const make = Effect.gen(function*() {
         .pipe(Layer.provide(Layer.provide(Transport.layer, FetchHttpClient.layer)))
     )
   )
-  const routes = yield* own((counter, nth) => {
+  const noted = (counter: Counter, nth: number) => {
     const name = `${counter}/${nth}`
     served.set(name, (served.get(name) ?? 0) + 1)
-  })
+  }
+  const routes = yield* own(noted)
   const app = yield* HttpRouter.toHttpEffect(routes).pipe(Effect.provideContext(services))
   const ours = yield* NodeHttpServer.makeHandler(app, { scope }).pipe(
     Effect.provideContext(services),
     Effect.provide(Logger.layer([]))
   )
-  const [theirs, others] = [yield* mppx, yield* official]
+  const [theirs, others] = [yield* mppx(noted), yield* official]
   const servers: Array<Server> = []
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
