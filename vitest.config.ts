@@ -12,6 +12,9 @@ const slow = [
   "test/sql/postgres.test.ts"
 ]
 
+/** Payers that are killed by the hundred. */
+const crash = ["test/crash/**/*.test.ts"]
+
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -23,7 +26,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: slow,
+          exclude: [...slow, ...crash],
           testTimeout: 20_000
         }
       },
@@ -32,9 +35,21 @@ export default defineConfig({
         test: {
           name: "chain",
           include: slow,
+          exclude: crash,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        extends: true,
+        test: {
+          name: "crash",
+          include: crash,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // They take all of the machine, and others tell the time.
+          sequence: { groupOrder: 2 }
         }
       }
     ]
