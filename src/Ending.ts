@@ -192,6 +192,8 @@ export const make = Effect.gen(function*() {
     if (Option.isNone(record)) return
     const beyond = total - record.value.spentUsd
     const sum = [...unresolved.values()].reduce((all, usd) => all + usd, 0n)
+    // Of what another process drew before, this one knows no more than that it is reserved.
+    if (record.value.reservedUsd !== sum) return
     if (beyond !== sum && !(beyond === 0n && signed <= total)) return
     for (const [draw, spentUsd] of unresolved) {
       yield* ledger.judged(

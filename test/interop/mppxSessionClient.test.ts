@@ -3,27 +3,20 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { FetchHttpClient, HttpClientRequest, HttpRouter, HttpServerResponse } from "effect/http"
+import { FetchHttpClient, HttpRouter, HttpServerResponse } from "effect/http"
 import { Mppx, tempo } from "mppx/client"
 import { type Address, createClient, defineChain, http } from "viem"
-import { generatePrivateKey, privateKeyToAccount, privateKeyToAddress } from "viem/accounts"
+import { generatePrivateKey, privateKeyToAccount } from "viem/accounts"
 import { tempoLocalnet } from "viem/tempo/chains"
-import * as Agent from "../../src/Agent.ts"
-import * as Budget from "../../src/Budget.ts"
 import * as Chain from "../../src/Chain.ts"
-import * as Ledger from "../../src/Ledger.ts"
 import * as ChannelBooks from "../../src/merchant/ChannelBooks.ts"
 import * as Paywall from "../../src/merchant/Paywall.ts"
-import * as PayingClient from "../../src/PayingClient.ts"
-import * as Payment from "../../src/Payment.ts"
-import * as TempoSession from "../../src/rails/TempoSession.ts"
 import * as Session from "../../src/Session.ts"
 import * as Tempo from "../../src/testing/chain/Tempo.ts"
 import * as Transport from "../../src/Transport.ts"
-import * as Wallet from "../../src/Wallet.ts"
 import * as Receipt from "../../src/wire/mpp/Receipt.ts"
 import { localUrl } from "../merchant/signedPayments.ts"
-import { impatient } from "./payer.ts"
+import { buyAt, payer, standing, wealth } from "./channelPayer.ts"
 
 const secret = Redacted.make("0123456789abcdef0123456789abcdef")
 
@@ -31,7 +24,6 @@ const secret = Redacted.make("0123456789abcdef0123456789abcdef")
 const payee = privateKeyToAccount(generatePrivateKey())
 
 const units = 10_000n
-const wealth = 10_000_000n
 
 const answer = Effect.flatMap(
   Paywall.Paid,
@@ -108,25 +100,6 @@ const mppxPayer = Effect.gen(function*() {
     allowedChainIds: [chain.chainId]
   })
   return { account, manager }
-})
-
-/** Our own agent, with ten dollars. */
-const ownPayer = Effect.gen(function*() {
-  const chain = yield* Tempo.TempoChain
-  const privateKey = generatePrivateKey()
-  const address = privateKeyToAddress(privateKey)
-  yield* chain.fund(address, wealth)
-  const agent = Agent.layer({
-    budget: Budget.make({ limit: "5", window: "1 hour" }),
-    rails: TempoSession.layer({ allowEphemeral: true }).pipe(
-      Layer.provide(Wallet.layerPrivateKey(Redacted.make(privateKey)))
-    ),
-    ledger: Ledger.layerMemory({ quiet: true }),
-    assets: chain.assets,
-    rpc: { [chain.network]: chain.rpcUrl },
-    sweep: false
-  }).pipe(Layer.provide(FetchHttpClient.layer), Layer.provideMerge(impatient))
-  return { address, agent }
 })
 
 const receiptOf = (headers: Headers) =>
@@ -222,23 +195,15 @@ layer(Shop, { timeout: "60 seconds", excludeTestServices: true })("a paywall tha
     it.effect(`is paid by our own agent: open, twenty requests, close (${path})`, () =>
       Effect.gen(function*() {
         const chain = yield* Tempo.TempoChain
-        const { address, agent } = yield* ownPayer
+        const { address, agent, gone } = yield* payer()
         const url = `${yield* localUrl}${path}`
         const before = yield* chain.balance(payee.address)
         yield* Effect.gen(function*() {
-          const client = yield* PayingClient.PayingClient
-          for (let nth = 0; nth < 20; nth++) {
-            const response = yield* client.execute(HttpClientRequest.get(url))
-            assert.strictEqual(response.status, 200)
-            assert.deepStrictEqual(yield* response.json, {
-              secret: 42,
-              payer: `did:pkh:eip155:${chain.chainId}:${address.toLowerCase()}`
-            })
-          }
+          const json = { secret: 42, payer: `did:pkh:eip155:${chain.chainId}:${address.toLowerCase()}` }
+          for (let nth = 0; nth < 20; nth++) assert.deepStrictEqual(yield* buyAt(url), { status: 200, json })
           yield* Session.Session.use((session) => session.closeAll)
-          const { exposed, spent } = yield* Ledger.Ledger.use((ledger) => ledger.standing("agent:default", 3_600_000))
-          assert.deepStrictEqual([exposed, spent], [0n, wealth - (yield* chain.balance(address))])
-        }).pipe(Payment.with({ expect: 100 }), Effect.provide(agent))
+          assert.deepStrictEqual(yield* standing, { exposed: 0n, spent: yield* gone })
+        }).pipe(Effect.provide(agent))
         assert.strictEqual((yield* chain.balance(payee.address)) - before, units * 20n)
       }), { timeout: 60_000 })
   }

@@ -1,59 +1,15 @@
 /** What goes wrong between our agent and servers of mppx that sell by channel: nothing is paid twice, and nothing is left. */
 import { assert, layer } from "@effect/vitest"
-import { Clock, Effect, Exit, Layer, Redacted, Schedule, Scope } from "effect"
-import { FetchHttpClient, HttpClientRequest } from "effect/http"
-import { generatePrivateKey, privateKeyToAddress } from "viem/accounts"
-import * as Agent from "../../src/Agent.ts"
-import * as Budget from "../../src/Budget.ts"
-import * as Ledger from "../../src/Ledger.ts"
-import * as PayingClient from "../../src/PayingClient.ts"
-import * as Payment from "../../src/Payment.ts"
-import * as TempoSession from "../../src/rails/TempoSession.ts"
+import { Clock, Effect, Exit, Layer, Schedule, Scope } from "effect"
 import * as Reconciler from "../../src/Reconciler.ts"
 import * as Session from "../../src/Session.ts"
 import * as Tempo from "../../src/testing/chain/Tempo.ts"
-import * as Wallet from "../../src/Wallet.ts"
+import { buyAt, payer, standing } from "./channelPayer.ts"
 import * as Shops from "./official/mppxSessions.ts"
-import { impatient } from "./payer.ts"
 
-const wealth = 10_000_000n
-
-/** A payer with ten dollars. */
-const payer = Effect.gen(function*() {
-  const chain = yield* Tempo.TempoChain
-  const privateKey = generatePrivateKey()
-  const address = privateKeyToAddress(privateKey)
-  yield* chain.fund(address, wealth)
-  const agent = Agent.layer({
-    budget: Budget.make({ limit: "5", window: "1 hour" }),
-    rails: TempoSession.layer({ allowEphemeral: true }).pipe(
-      Layer.provide(Wallet.layerPrivateKey(Redacted.make(privateKey)))
-    ),
-    ledger: Ledger.layerMemory({ quiet: true }),
-    assets: chain.assets,
-    rpc: { [chain.network]: chain.rpcUrl },
-    sweep: false
-  }).pipe(Layer.provide(FetchHttpClient.layer), Layer.provideMerge(impatient))
-  return {
-    agent,
-    /** What it has less than in the beginning. */
-    gone: Effect.map(chain.balance(address), (left) => wealth - left)
-  }
-})
-
-const buy = Effect.fnUntraced(function*(path: string) {
-  const { url } = yield* Shops.MppxSessions
-  const client = yield* PayingClient.PayingClient
-  const response = yield* client.execute(HttpClientRequest.get(`${url}${path}`))
-  return { status: response.status, json: yield* response.json }
-}, Payment.with({ expect: 100 }))
+const buy = (path: string) => Effect.flatMap(Shops.MppxSessions, ({ url }) => buyAt(`${url}${path}`))
 
 const content = { status: 200, json: { secret: 42 } }
-
-const standing = Effect.map(
-  Ledger.Ledger.use((ledger) => ledger.standing("agent:default", 3_600_000)),
-  ({ exposed, spent }) => ({ exposed, spent })
-)
 
 const sweep = Reconciler.Reconciler.use((reconciler) => reconciler.sweep)
 
@@ -75,7 +31,7 @@ const World = Shops.layer.pipe(Layer.provideMerge(Tempo.layer()))
 layer(World, { excludeTestServices: true, timeout: "60 seconds" })("faults of channel sessions at mppx", (it) => {
   it.effect("an opening that the merchant pays for costs the payer no fee", () =>
     Effect.gen(function*() {
-      const { agent, gone } = yield* payer
+      const { agent, gone } = yield* payer()
       yield* Effect.gen(function*() {
         for (let nth = 0; nth < 3; nth++) assert.deepStrictEqual(yield* buy("/sponsored"), content)
         yield* Session.Session.use((session) => session.closeAll)
@@ -89,7 +45,7 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("faults of ch
     () =>
       Effect.gen(function*() {
         const { seen, spoil } = yield* Shops.MppxSessions
-        const { agent, gone } = yield* payer
+        const { agent, gone } = yield* payer()
         yield* Effect.gen(function*() {
           yield* buy("/metered")
           const from = seen.length
@@ -119,7 +75,7 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("faults of ch
     () =>
       Effect.gen(function*() {
         const { seen } = yield* Shops.MppxSessions
-        const { agent, gone } = yield* payer
+        const { agent, gone } = yield* payer()
         const from = seen.length
         yield* Effect.gen(function*() {
           const bought = yield* Effect.all(Array.from({ length: 32 }, (_, nth) => buy(`/metered?${nth}`)), {
@@ -147,7 +103,7 @@ layer(World, { excludeTestServices: true, timeout: "60 seconds" })("faults of ch
     () =>
       Effect.gen(function*() {
         const { seen, spoil } = yield* Shops.MppxSessions
-        const { agent, gone } = yield* payer
+        const { agent, gone } = yield* payer()
         const from = seen.length
         yield* Effect.gen(function*() {
           spoil(500)
@@ -180,7 +136,7 @@ layer(Tempo.layer(), { excludeTestServices: true, timeout: "60 seconds" })("a me
     () =>
       Effect.gen(function*() {
         const chain = yield* Tempo.TempoChain
-        const { agent, gone } = yield* payer
+        const { agent, gone } = yield* payer()
         const { now, shifted } = ahead(yield* Clock.Clock)
         const scope = yield* Scope.make()
         const shops = yield* Layer.build(Layer.fresh(Shops.layer)).pipe(Scope.provide(scope))

@@ -22,20 +22,15 @@ export interface Drawer extends Place {
 const nameV2 = "TIP20 Channel Reserve"
 const nameV1 = "Tempo Stream Channel"
 
-/**
- * What is signed for a voucher of a channel of version 2.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const typedData = (
+const typedDataOf = <const Amount extends string>(name: string, type: Amount) =>
+(
   { chainId, channelId, cumulative, escrow }: Drawer & { readonly cumulative: bigint }
 ) => ({
-  domain: { name: nameV2, version: "1", chainId, verifyingContract: lower(escrow) },
+  domain: { name, version: "1", chainId, verifyingContract: lower(escrow) },
   types: {
     Voucher: [
       { name: "channelId", type: "bytes32" },
-      { name: "cumulativeAmount", type: "uint96" }
+      { name: "cumulativeAmount", type }
     ]
   },
   primaryType: "Voucher",
@@ -43,24 +38,20 @@ export const typedData = (
 } as const satisfies TypedDataDefinition)
 
 /**
+ * What is signed for a voucher of a channel of version 2.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const typedData = typedDataOf(nameV2, "uint96")
+
+/**
  * What is signed for a voucher of a channel of version 1.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const typedDataV1 = (
-  { chainId, channelId, cumulative, escrow }: Drawer & { readonly cumulative: bigint }
-) => ({
-  domain: { name: nameV1, version: "1", chainId, verifyingContract: lower(escrow) },
-  types: {
-    Voucher: [
-      { name: "channelId", type: "bytes32" },
-      { name: "cumulativeAmount", type: "uint128" }
-    ]
-  },
-  primaryType: "Voucher",
-  message: { channelId, cumulativeAmount: cumulative }
-} as const satisfies TypedDataDefinition)
+export const typedDataV1 = typedDataOf(nameV1, "uint128")
 
 const domainTypeHash = keccak256(
   stringToHex("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
