@@ -33,6 +33,7 @@ import * as Wire from "../wire/mpp/TempoCharge.ts"
 import * as TempoUnsigned from "../wire/mpp/TempoUnsigned.ts"
 import * as ChargeVerdict from "./ChargeVerdict.ts"
 import * as Eip3009 from "./Eip3009.ts"
+import * as Draft from "./tempo/Draft.ts"
 import * as Fees from "./tempo/Fees.ts"
 import * as TempoAccount from "./tempoCharge/Account.ts"
 import * as Outcome from "./tempoCharge/Outcome.ts"
@@ -144,20 +145,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     if (validBefore - now < validity.least) {
       return yield* new PolicyDenied({ rule: "validity", detail: "the chain's clock is too far behind ours", offer })
     }
-    // Nothing else tells two payments of one second apart where a merchant gives both the same memo.
-    const [mark, ...marks] = yield* random.randomBytes(4)
-    const transaction: typeof TempoUnsigned.Unsigned.Encoded = {
-      chainId,
-      from,
-      calls,
-      gas: (quote.gas + BigInt(mark ?? 0)).toString(),
-      maxFeePerGas: (quote.maxFeePerGas + marks.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)).toString(),
-      maxPriorityFeePerGas: quote.maxPriorityFeePerGas.toString(),
-      validBefore,
-      ...(feeToken === undefined ? {} : { feeToken: lower(feeToken.address) }),
-      sponsored: feeToken === undefined
-    }
-    return transaction
+    return yield* Draft.make(random, { chainId, from, calls, quote, validBefore, feeToken })
   })
 
   const plan: Rails.Rail["plan"] = Effect.fn("TempoCharge.plan")(function*(offer, { origin }) {

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as BigInt from "effect/BigInt"
 import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -14,7 +15,6 @@ import * as Function from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Address } from "viem"
 import { bytesToHex, getAddress } from "viem/utils"
 import * as Amount from "../Amount.ts"
 import * as Asset from "../Asset.ts"
@@ -60,10 +60,6 @@ export interface Options extends Terms.Options {
   readonly allowEphemeral?: boolean | undefined
 }
 
-const lower = (address: string): Address => `0x${address.slice(2).toLowerCase()}`
-
-const larger = (one: bigint, other: bigint) => one > other ? one : other
-
 const make = Effect.fnUntraced(function*(options: Options) {
   const wallet = yield* Wallet
   const chain = yield* Chain.Chain
@@ -71,7 +67,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const table = yield* Asset.Table
   const merchant = Merchant.make(yield* Transport.Transport)
   const payer = getAddress(wallet.address)
-  const from = lower(payer)
+  const from = Channel.lower(payer)
   const terms = Function.memoize(Terms.make(options, { table, payer }))
   const fees = yield* Fees.make(chain.nodes, options.priorityFee ?? Fees.defaultPriorityFee)
   const maxFee = Option.getOrElse(Amount.parseUsd(options.maxFee ?? "0.05"), () => 0n)
@@ -107,9 +103,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
     const deny = (rule: string, detail: string) => new PolicyDenied({ rule, detail, offer })
     const found = accepted(offer)
     if (Result.isFailure(found)) return yield* deny(found.failure.rule ?? "rail", found.failure.why)
-    const { asset, chainId, challenge, escrow, feeToken, operator, payee, price, suggestedDeposit } = found.success
+    const { asset, chainId, challenge, escrow, feeToken, operator, payee, price, suggestedDeposit, token } =
+      found.success
     // The merchant's suggestion can only lower what is put at its disposal.
-    const wanted = larger(suggestedDeposit ?? context.limit, price)
+    const wanted = BigInt.max(suggestedDeposit ?? context.limit, price)
     const deposit = wanted < context.limit ? wanted : context.limit
     const now = yield* Clock.currentTimeMillis
     const plannedAt = Math.floor(now / 1000)
@@ -118,7 +115,6 @@ const make = Effect.fnUntraced(function*(options: Options) {
       return yield* deny("validity", "the challenge leaves less than 6 seconds to open a channel")
     }
     const salt = bytesToHex(yield* random.randomBytes(32))
-    const token = lower(asset.address)
     const transaction = yield* transactions.build({
       chainId,
       asset,
@@ -289,7 +285,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
       planOpen,
       establish,
       planDraw: drawing.plan,
-      isWorn: ({ limit, reserved }, price) => reserved > larger(3n * price, limit / 100n),
+      isWorn: ({ limit, reserved }, price) => reserved > BigInt.max(3n * price, limit / 100n),
       inspect: Effect.fn("TempoSession.inspect")(function*(handle) {
         return yield* ending.inspect(yield* ours(Plan.decodeHandle(handle.data)), handle.limit)
       }),

@@ -15,7 +15,7 @@ import type * as Chain from "../../Chain.ts"
 import type { ChainError } from "../../PaymentError.ts"
 import { Evidence, type Verdict } from "../../Rails.ts"
 import type { Transfer } from "../../wire/mpp/TempoCharge.ts"
-import { maxFeeUsd } from "../../wire/mpp/TempoUnsigned.ts"
+import { feeUsd, maxFeeUsd } from "../../wire/mpp/TempoUnsigned.ts"
 import { sameHex, topics, unitsOf, word } from "../tempo/Logs.ts"
 import * as Search from "./Search.ts"
 import type { Signed } from "./Search.ts"
@@ -69,12 +69,10 @@ const areTransferred = (signed: Signed, logs: ReadonlyArray<Chain.Log>): boolean
   return [...tally(signed.transfers.flatMap(eventsOf))].every(([event, count]) => (seen.get(event) ?? 0) >= count)
 }
 
-const weiPerMicroDollar = 10n ** 12n
-
 /** What the payer paid for it, in micro-dollars: never more than was signed, whatever a receipt says. */
 const feeOf = ({ transaction }: Signed, { effectiveGasPrice, gasUsed }: Chain.Receipt): bigint => {
   const most = maxFeeUsd(transaction)
-  const fee = (gasUsed * effectiveGasPrice + weiPerMicroDollar - 1n) / weiPerMicroDollar
+  const fee = feeUsd(gasUsed, effectiveGasPrice)
   return fee < most ? fee : most
 }
 
@@ -88,18 +86,18 @@ const feeOf = ({ transaction }: Signed, { effectiveGasPrice, gasUsed }: Chain.Re
 export const ofReceipt = (signed: Signed, receipt: Chain.Receipt, final: bigint | undefined): Verdict => {
   const rank = final !== undefined && receipt.blockNumber <= final ? "proven" : "observed"
   const reference = receipt.transactionHash.toLowerCase()
-  const feeUsd = feeOf(signed, receipt)
+  const paid = feeOf(signed, receipt)
   if (!receipt.succeeded) {
     const what = "transaction reverted"
     return rank === "proven"
-      ? { _tag: "Void", feeUsd, evidence: new Evidence({ rank, what, reference }) }
+      ? { _tag: "Void", feeUsd: paid, evidence: new Evidence({ rank, what, reference }) }
       : unknown(what, rank, { reference })
   }
   // Of a transaction that succeeded all transfers are made: who shows it without them may have invented it.
   const evidence = areTransferred(signed, receipt.logs)
     ? new Evidence({ rank, what: "transaction mined", reference })
     : new Evidence({ rank: "observed", what: "transaction mined", reference, mismatch: true })
-  return { _tag: "Settled", units: signed.units, feeUsd, content: false, evidence }
+  return { _tag: "Settled", units: signed.units, feeUsd: paid, content: false, evidence }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

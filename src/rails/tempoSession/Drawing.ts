@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as BigInt from "effect/BigInt"
 import * as Effect from "effect/Effect"
 import * as Function from "effect/Function"
 import * as Option from "effect/Option"
@@ -28,8 +29,6 @@ import type * as Vouchers from "./Vouchers.ts"
  */
 export const foreign = unknown("the plan is not one of this rail", askElsewhere)
 
-const larger = (one: bigint, other: bigint) => one > other ? one : other
-
 /**
  * Makes the drawing.
  *
@@ -53,11 +52,13 @@ export const make = ({ name, payer, terms, vouchers }: {
     const { chainId, channelId, descriptor, escrow } = channel
     const { challenge, price } = found
     const known = vouchers.recall(channel)
-    const before = larger(spent, known?.spent ?? 0n)
+    const before = BigInt.max(spent, known?.spent ?? 0n)
     const enough = spent + reserved + price
     // Without memory of what was signed, no lower voucher is signed than may have been.
-    const first = known?.signed === undefined ? larger(enough, channel.first) : larger(known.signed, before + price)
-    const most = larger(first, enough)
+    const first = known?.signed === undefined
+      ? BigInt.max(enough, channel.first)
+      : BigInt.max(known.signed, before + price)
+    const most = BigInt.max(first, enough)
     return new Rails.Plan({
       rail: name,
       kind: "draw",

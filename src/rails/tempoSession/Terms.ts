@@ -42,6 +42,8 @@ export interface Options {
 export interface Terms extends Channel.Place {
   readonly challenge: Challenge.Challenge
   readonly asset: Asset
+  /** The address of the asset, in lower case. */
+  readonly token: Address
   /** Base units of one request. */
   readonly price: bigint
   readonly payee: Address
@@ -60,9 +62,9 @@ export interface Terms extends Channel.Place {
  * @category predicates
  * @since 0.1.0
  */
-export const areOf = ({ asset, chainId, escrow, payee }: Terms, channel: Named): boolean =>
+export const areOf = ({ chainId, escrow, payee, token }: Terms, channel: Named): boolean =>
   chainId === channel.chainId && escrow === channel.escrow && payee === channel.descriptor.payee &&
-  asset.address.toLowerCase() === channel.descriptor.token
+  token === channel.descriptor.token
 
 /** A channel's books are kept in millionths of a dollar. */
 const isDollar = ({ decimals, usd }: Asset) => usd && decimals === 6
@@ -122,6 +124,7 @@ export const make = (options: Options, world: { readonly table: AssetTable; read
     return Result.succeed({
       challenge,
       asset: Option.getOrThrow(found),
+      token: currency,
       chainId,
       escrow,
       price: amount,

@@ -14,6 +14,7 @@ import type { Asset } from "../../Asset.ts"
 import type * as Chain from "../../Chain.ts"
 import { ChainError, type InsufficientFunds, type WalletError } from "../../PaymentError.ts"
 import * as TempoUnsigned from "../../wire/mpp/TempoUnsigned.ts"
+import * as Draft from "../tempo/Draft.ts"
 import type * as Fees from "../tempo/Fees.ts"
 import { feeManager, sameHex, topics, word } from "../tempo/Logs.ts"
 
@@ -76,20 +77,10 @@ export const make = (world: {
       feeToken,
       validBefore: Math.min(now + validity.ours, until)
     })
-    const [mark = 0, ...marks] = yield* random.randomBytes(4)
-    return {
-      chainId,
-      from: payer,
-      calls,
-      gas: (quote.gas + BigInt(mark)).toString(),
-      maxFeePerGas: (quote.maxFeePerGas + marks.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)).toString(),
-      maxPriorityFeePerGas: quote.maxPriorityFeePerGas.toString(),
-      validBefore: wanted.chainTime === undefined
-        ? Math.min(now + validity.ours, until, quote.chainTime + validity.chain)
-        : now + validity.ours,
-      ...(feeToken === undefined ? {} : { feeToken: `0x${feeToken.address.slice(2).toLowerCase()}` as const }),
-      sponsored: feeToken === undefined
-    }
+    const validBefore = wanted.chainTime === undefined
+      ? Math.min(now + validity.ours, until, quote.chainTime + validity.chain)
+      : now + validity.ours
+    return yield* Draft.make(random, { chainId, from: payer, calls, quote, validBefore, feeToken })
   })
 
   /** Sends a transaction of the payer's own, and waits until it is mined; its receipt. */
@@ -137,7 +128,7 @@ export const make = (world: {
             ),
           onSome: ({ effectiveGasPrice, gasUsed, logs }) =>
             Effect.succeed(
-              logs.some(isFee) ? (gasUsed * effectiveGasPrice + weiPerMicroDollar - 1n) / weiPerMicroDollar : 0n
+              logs.some(isFee) ? TempoUnsigned.feeUsd(gasUsed, effectiveGasPrice) : 0n
             )
         })
       ))
@@ -146,8 +137,6 @@ export const make = (world: {
 
   return { build, feesOf, send }
 }
-
-const weiPerMicroDollar = 10n ** 12n
 
 /**
  * The most that another transaction of the same price could cost, in micro-dollars.

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as BigInt from "effect/BigInt"
 import * as Effect from "effect/Effect"
 import type { Address, Hex } from "viem"
 import { getAddress } from "viem/utils"
@@ -35,8 +36,6 @@ interface Entry extends Known, Channel.Place {
   readonly digest: (cumulative: bigint) => Hex
 }
 
-const larger = (one: bigint, other: bigint) => one > other ? one : other
-
 /**
  * Makes the signer.
  *
@@ -68,8 +67,8 @@ export const make = ({ payer, wallet }: { readonly wallet: Wallet["Service"]; re
       if (known === undefined) return
       channels.set(channel.channelId, {
         ...known,
-        signed: larger(known.signed ?? 0n, signed),
-        spent: larger(known.spent, spent)
+        signed: BigInt.max(known.signed ?? 0n, signed),
+        spent: BigInt.max(known.spent, spent)
       })
     },
     forget: ({ channelId }: Named): void => {

@@ -116,6 +116,14 @@ export const serializable = (unsigned: Unsigned) => ({
 const weiPerMicroDollar = 10n ** 12n
 
 /**
+ * What so much gas costs, in micro-dollars, rounded up. Its price is in units of 10^-18 US dollar.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const feeUsd = (gas: bigint, price: bigint): bigint => (gas * price + weiPerMicroDollar - 1n) / weiPerMicroDollar
+
+/**
  * The most that the payer can lose to fees, in micro-dollars, rounded up; nothing if the transaction is sponsored. Tokens
  * that fees are paid in have six decimals.
  *
@@ -146,7 +154,7 @@ const weiPerMicroDollar = 10n ** 12n
 export const maxFeeUsd = (unsigned: Unsigned): bigint =>
   unsigned.sponsored
     ? 0n
-    : (BigInt(unsigned.gas) * BigInt(unsigned.maxFeePerGas) + weiPerMicroDollar - 1n) / weiPerMicroDollar
+    : feeUsd(BigInt(unsigned.gas), BigInt(unsigned.maxFeePerGas))
 
 /**
  * The hash under which a chain knows a signed transaction whose payer pays the fee. A sponsored one has no hash before the
