@@ -11,7 +11,6 @@ import { McpClient, type McpClientError, McpProtocol } from "effect/ai"
 import { ChildProcess } from "effect/process"
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import * as Ledger from "../../src/Ledger.ts"
 import * as PayingMcp from "../../src/PayingMcp.ts"
@@ -20,6 +19,7 @@ import * as Tempo from "../../src/testing/chain/Tempo.ts"
 import * as Wallet from "../../src/Wallet.ts"
 import { agent, chains, finalize } from "./mppxPayer.ts"
 import { OfficialFacilitator } from "./official/facilitator.ts"
+import { listen } from "./official/loopback.ts"
 import * as Shop from "./official/mcpShop.ts"
 import * as X402 from "./official/mcpX402.ts"
 import { purchases, reasonOf, standing, sweep } from "./payer.ts"
@@ -42,18 +42,8 @@ const serve = Effect.fnUntraced(function*(make: () => { readonly connect: (trans
     if (known === undefined) await make().connect(transport as Transport)
     await transport.handleRequest(request, response)
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
-  return `http://127.0.0.1:${port}/mcp`
+  const url = yield* listen(server)
+  return `${url}/mcp`
 })
 
 const places = Effect.gen(function*() {

@@ -5,8 +5,8 @@
 import { Clock, Context, Effect, Layer, type Scope } from "effect"
 import { createHmac, randomUUID } from "node:crypto"
 import { createServer, type IncomingHttpHeaders } from "node:http"
-import type { AddressInfo } from "node:net"
 import { type Authorization, network, ScriptedChain, token } from "../hostile/chain.ts"
+import { listen } from "./official/loopback.ts"
 
 /** The price of everything, in base units. */
 export const units = 10_000n
@@ -211,18 +211,7 @@ const make = Effect.fnUntraced(function*(): Effect.fn.Return<ScriptedShop["Servi
       else response.writeHead(reply.status, Object.fromEntries(reply.headers)).end(await reply.text())
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
-  const url = `http://127.0.0.1:${port}`
+  const url = yield* listen(server)
   return {
     url,
     rpcUrl: `${url}/rpc`,

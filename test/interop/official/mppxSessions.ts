@@ -3,11 +3,11 @@ import { getRequestListener } from "@hono/node-server"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { Mppx, Store, tempo } from "mppx/server"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import type { Address } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { accounts } from "../../../src/testing/chain/Accounts.ts"
 import { TempoChain } from "../../../src/testing/chain/Tempo.ts"
+import { listen } from "./loopback.ts"
 import { tempoClient } from "./mppxShops.ts"
 
 /** A request as it came in, and how it was answered. */
@@ -91,19 +91,9 @@ const make = Effect.gen(function*() {
     return instead === undefined ? response : new Response(null, { status: instead })
   })
   const server = createServer(listener)
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
+  const url = yield* listen(server)
   return MppxSessions.of({
-    url: `http://127.0.0.1:${port}`,
+    url,
     seen,
     spoil: (...statuses) => {
       spoilt = [...statuses]

@@ -3,7 +3,6 @@ import { getRequestListener } from "@hono/node-server"
 import { Context, Effect, Layer, Redacted, type Scope } from "effect"
 import { evm, Mppx, Store, tempo } from "mppx/server"
 import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { type Account, type Address, createClient, type Hex, http, publicActions, walletActions } from "viem"
 import { privateKeyToAccount } from "viem/accounts"
 import { baseSepolia, tempoLocalnet } from "viem/chains"
@@ -12,6 +11,7 @@ import { accounts } from "../../../src/testing/chain/Accounts.ts"
 import { EvmChain } from "../../../src/testing/chain/Evm.ts"
 import { TempoChain } from "../../../src/testing/chain/Tempo.ts"
 import * as TestToken from "../../../src/testing/chain/TestToken.ts"
+import { listen } from "./loopback.ts"
 
 /** A request as it came in. */
 export interface Seen {
@@ -250,16 +250,6 @@ const serve = Effect.fnUntraced(function*(
     seen.push({ method, path, headers, credential })
     handle(request, response)
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, seen: Effect.sync(() => [...seen]) }
+  const url = yield* listen(server)
+  return { url, seen: Effect.sync(() => [...seen]) }
 })

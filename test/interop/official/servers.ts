@@ -9,13 +9,13 @@ import { HttpRouter } from "effect/http"
 import express from "express"
 import { Hono } from "hono"
 import { createServer, type RequestListener } from "node:http"
-import type { AddressInfo } from "node:net"
 import { paymentMiddleware as honoMiddlewareV1 } from "x402-hono"
 import * as Facilitator from "../../../src/merchant/Facilitator.ts"
 import { EvmChain } from "../../../src/testing/chain/Evm.ts"
 import * as LocalFacilitator from "../../../src/testing/chain/LocalFacilitator.ts"
 import { localUrl } from "../../merchant/signedPayments.ts"
 import { OfficialFacilitator } from "./facilitator.ts"
+import { listen } from "./loopback.ts"
 
 /** A request as it came in, before any middleware saw it. */
 export interface Seen {
@@ -51,18 +51,8 @@ export const serve = Effect.fnUntraced(function*(
     seen.push({ method: request.method ?? "", path: request.url ?? "", credential: credential?.toString() })
     handler(request, response)
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, seen: Effect.sync(() => [...seen]), sold: Effect.sync(() => sold) }
+  const url = yield* listen(server)
+  return { url, seen: Effect.sync(() => [...seen]), sold: Effect.sync(() => sold) }
 })
 
 /** The official facilitator, as official servers ask for it. */
