@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Layer from "effect/Layer"
+import { join } from "node:path"
 import * as Agent from "../../src/Agent.ts"
 import * as Budget from "../../src/Budget.ts"
 import * as Ledger from "../../src/Ledger.ts"
@@ -12,13 +13,29 @@ import * as PaymentError from "../../src/PaymentError.ts"
 import * as TempoSession from "../../src/rails/TempoSession.ts"
 import * as Reconciler from "../../src/Reconciler.ts"
 import * as Session from "../../src/Session.ts"
+import * as LedgerSql from "../../src/sql/LedgerSql.ts"
+import { directory } from "../sql/temporary.ts"
 import { type Instead, makeChain, makeShop, price, problem, receipt, ticking, walk, wallet } from "./channels.ts"
 import { chainOf } from "./exact.ts"
 import * as tempo from "./tempo.ts"
 
 const expires = "1970-01-02T00:00:00Z"
 
-/** Runs a program with a whole agent of its own, in front of one merchant. */
+/** A whole agent, in front of one merchant. */
+const agentOf = (
+  chain: ReturnType<typeof makeChain>,
+  shop: ReturnType<typeof makeShop>,
+  ledger: Layer.Layer<Ledger.Ledger, unknown>
+) =>
+  Agent.layer({
+    budget: Budget.make({ limit: "5", window: "1 hour" }),
+    rails: TempoSession.layer({ allowEphemeral: true }).pipe(Layer.provide([wallet, chainOf([chain.node])])),
+    ledger,
+    policy: { networks: [tempo.network] },
+    sweep: false
+  }).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, shop.client)))
+
+/** Runs a program with an agent of its own. */
 const paying = Effect.fnUntraced(function*<A, E>(
   program: (
     world: { readonly chain: ReturnType<typeof makeChain>; readonly shop: ReturnType<typeof makeShop> }
@@ -31,13 +48,7 @@ const paying = Effect.fnUntraced(function*<A, E>(
 ) {
   const chain = makeChain()
   const shop = makeShop(chain, { ...change, challenge: { expires, ...change.challenge } })
-  const agent = Agent.layer({
-    budget: Budget.make({ limit: "5", window: "1 hour" }),
-    rails: TempoSession.layer({ allowEphemeral: true }).pipe(Layer.provide([wallet, chainOf([chain.node])])),
-    ledger: Ledger.layerMemory({ quiet: true }),
-    policy: { networks: [tempo.network] },
-    sweep: false
-  }).pipe(Layer.provide(Layer.succeed(HttpClient.HttpClient, shop.client)))
+  const agent = agentOf(chain, shop, Ledger.layerMemory({ quiet: true }))
   return yield* ticking(Effect.provide(program({ chain, shop }), agent))
 })
 
@@ -171,6 +182,30 @@ describe("paying by channel", () => {
         ])
       })
     ))
+
+  it.effect("does not take for its own draw what the receipt counts for one of the process before", () =>
+    Effect.gen(function*() {
+      const chain = makeChain()
+      const shop = makeShop(chain, { challenge: { expires } })
+      const filename = join(yield* directory, "ledger.sqlite")
+      const agent = agentOf(chain, shop, LedgerSql.layerSqlite({ filename, lease: "400 days" }))
+      const first = Effect.gen(function*() {
+        yield* get
+        shop.script.next = [lost]
+        assert.strictEqual(yield* failing(get), "PaymentRejected held")
+      })
+      const second = Effect.gen(function*() {
+        shop.script.next = [failed(404)]
+        assert.strictEqual(yield* failing(other), "PaymentUncertain unknown")
+        assert.strictEqual(yield* send(HttpClientRequest.get(`${tempo.origin}/data?page=3`)), 200)
+        const states = (yield* Ledger.Ledger.use((ledger) => ledger.purchases({})))
+          .map(({ authorizations }) => authorizations.map(({ state }) => state).join())
+        assert.deepStrictEqual(states, ["settled", "unknown", "rejected", "settled"])
+      })
+      yield* ticking(Effect.provide(first, agent))
+      yield* ticking(Effect.provide(second, Layer.fresh(agent)))
+      assert.strictEqual(chain.channels.size, 1)
+    }).pipe(Effect.scoped))
 
   it.effect("has never promised more than four prices that nobody has delivered for", () =>
     paying(({ shop }) =>
